@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Stores: (key) -> bytes. Knows no chunks and no volumes. A store is opened on a base URL; keys are
+ * relative to it. Local stores answer at once in the caller's thread; remote ones complete later,
+ * on the transfer loop's thread.
+ */
+#ifndef VX_FETCH_FETCH_H
+#define VX_FETCH_FETCH_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct vx_fetcher; /* one in a process: owns the transfer loop's thread */
+struct vx_store;
+
+struct vx_fetch_opts {
+	unsigned connections;  /* transfers at once */
+	uint64_t connect_ms;   /* to reach a host */
+	uint64_t stall_ms;     /* without a byte */
+	unsigned tries;        /* attempts in all, >= 1 */
+	uint64_t retry_ms;     /* wait before the first retry; doubles, with jitter */
+	uint64_t retry_max_ms; /* longest wait between tries */
+};
+void vx_fetch_opts_default(struct vx_fetch_opts *o);
+
+int vx_fetcher_new(struct vx_fetcher **ret, const struct vx_fetch_opts *o, struct vx_pool *pool, struct vx_err *e);
+/* Cancels what is under way (each request completes with -ECANCELED), joins the thread. Stores must
+ * be closed after. */
+void vx_fetcher_stop(struct vx_fetcher *f);
+void vx_fetcher_free(struct vx_fetcher **f);
+
+/* Opens "file:///dir", "http://host/path" or "https://..."; touches neither disk nor network.
+ * User and password in the URL are used and never shown. */
+int vx_store_open(struct vx_store **ret, struct vx_fetcher *f, const char *url, struct vx_err *e);
+void vx_store_close(struct vx_store **s);
+const char *vx_store_url(const struct vx_store *s); /* without secrets, for messages */
+bool vx_store_is_local(const struct vx_store *s);
+
+/* What came back. */
+struct vx_fetched {
+	struct vx_err err;         /* code 0: fine. -ENODATA: the store does not have it. Others as in
+				      DESIGN's table:   -EACCES, -EHOSTUNREACH, -ETIMEDOUT, -EIO, -EBADMSG
+				      (larger than the cap), -ECANCELED */
+	struct vx_buf *body;       /* NULL on error; the receiver owns the reference */
+	char content_encoding[16]; /* lower case; HTTP's header, or "gzip", "br", "zstd" told by a
+				      suffix on disk;
+				      "" when nothing was said */
+};
+
+/* One wish for one object. The caller owns the struct and keeps it in place until `done` has been
+ * called. */
+struct vx_fetch {
+	char key[1024];  /* "8_8_8/0-64_0-64_0-64", "info" */
+	uint64_t cap;    /* refuse bodies of more bytes */
+	uint64_t expect; /* likely size, 0 if unknown: sizes the first buffer */
+	bool suffixes;   /* on disk, also look for key.gz, key.br, key.zstd */
+	void (*done)(struct vx_fetch *r, struct vx_fetched *got); /* exactly once; `got` lives during the call only;
+								     may submit and may free `r`; holds no lock */
+	/* private to fetch/ */
+	struct vx_store *store;
+	void *impl;
+	struct vx_fetch *next;
+	_Atomic bool cancelled;
+};
+
+/* Local stores only: reads now, blocking; done is not called. *got is filled. */
+void vx_store_read(struct vx_store *s, struct vx_fetch *r, struct vx_fetched *got);
+
+/* Remote stores: queues and returns; `done` follows on the loop's thread. Local stores: `done` is
+ * called before return. */
+void vx_store_submit(struct vx_store *s, struct vx_fetch *r);
+
+/* Asks that the request end soon with -ECANCELED (it may still complete otherwise). `r` must not be
+ * done yet. */
+void vx_store_cancel(struct vx_fetch *r);
+
+/* Transfers under way and waiting, for the gauges. */
+void vx_fetcher_depth(struct vx_fetcher *f, unsigned *ret_active, unsigned *ret_waiting);
+
+#endif

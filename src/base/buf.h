@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Byte buffers, counted and recycled. Chunk bytes travel in these from the store through
+ * decompression to the codec, and the ones worth keeping stay in the cache as they are: no copy
+ * changes hands. Any thread.
+ *
+ * A buffer handed back goes on a short last-in-first-out list of its size class, so that the next
+ * fetch writes into memory that is still in a processor's cache; what exceeds the pool's limit of
+ * idle bytes is unmapped at once.
+ */
+#ifndef VX_BASE_BUF_H
+#define VX_BASE_BUF_H
+
+#include "base/lock.h"
+
+#include <stdatomic.h>
+
+struct vx_pool;
+
+struct vx_buf {
+	uint8_t *data;
+	size_t len; /* bytes in use */
+	size_t cap; /* bytes allocated: at least what was asked for */
+	/* private */
+	struct vx_pool *pool;
+	struct vx_buf *next;
+	_Atomic unsigned refs;
+	unsigned size_class;
+};
+
+int vx_pool_new(struct vx_pool **ret, size_t idle_limit);
+void vx_pool_free(struct vx_pool **pool); /* every buffer must have come back */
+
+/* A buffer with cap >= size and len 0, one reference; NULL when memory is short. */
+struct vx_buf *vx_buf_get(struct vx_pool *pool, size_t size);
+struct vx_buf *vx_buf_ref(struct vx_buf *b);
+void vx_buf_put(struct vx_buf *b); /* NULL is fine */
+
+/* Makes room for `size` bytes, keeping the first len; needs the only reference. -ENOMEM leaves the
+ * buffer as it was. */
+int vx_buf_grow(struct vx_buf **b, size_t size);
+
+/* Bytes held by buffers in use and idle, for the gauges. */
+uint64_t vx_pool_bytes_used(const struct vx_pool *pool);
+uint64_t vx_pool_bytes_idle(const struct vx_pool *pool);
+
+static inline void vx_buf_put_scope(struct vx_buf **b)
+{
+	vx_buf_put(*b);
+}
+#define VX_AUTO_BUF VX_CLEANUP(vx_buf_put_scope)
+
+#endif

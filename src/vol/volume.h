@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What a volume is: dtype, channels, scales, chunk grids. Read once, constant afterwards, so any
+ * thread may look.
+ */
+#ifndef VX_VOL_VOLUME_H
+#define VX_VOL_VOLUME_H
+
+#include "base/box.h"
+#include "base/err.h"
+#include "codec/codec.h"
+
+enum vx_dtype { VX_U8, VX_I8, VX_U16, VX_I16, VX_U32, VX_I32, VX_U64, VX_I64, VX_F32 };
+
+const char *vx_dtype_name(enum vx_dtype t); /* "uint8", as numpy says it */
+uint32_t vx_dtype_width(enum vx_dtype t);
+bool vx_dtype_find(const char *name, enum vx_dtype *ret); /* case-insensitive */
+
+/* One way in which a scale is cut into chunks. */
+struct vx_grid {
+	uint64_t chunk[3]; /* voxels of a whole chunk */
+	uint64_t cells[3]; /* chunks along each axis */
+};
+
+struct vx_scale {
+	char *key;            /* directory of the chunks, relative to the volume's, normalised, may begin with
+				 ../ */
+	struct vx_box bounds; /* voxel_offset and size; not empty */
+	double resolution[3]; /* nm */
+	const struct vx_codec *codec;
+	uint32_t block[3]; /* compressed_segmentation_block_size */
+	unsigned ngrids;
+	struct vx_grid *grids;
+	struct vx_err bad; /* code != 0: this scale cannot be read, and why; the fields above may be unset */
+};
+
+struct vx_volume {
+	char *type; /* "image" or "segmentation", as the metadata says */
+	enum vx_dtype dtype;
+	uint32_t channels;
+	unsigned nscales;
+	struct vx_scale *scales; /* 0 is the finest */
+};
+
+/* Parses the `info` document of a Neuroglancer Precomputed volume. A bad scale does not spoil the
+ * others; a volume without one good scale is an error (its first bad scale's sentence). */
+int vx_precomputed_parse(const char *json, size_t len, struct vx_volume **ret, struct vx_err *e);
+void vx_volume_free(struct vx_volume **v);
+
+/* ---- cells: one chunk of one grid
+ * ------------------------------------------------------------------------------ */
+
+/* The cells of grid `grid` that `box` (inside bounds) meets: first, and one past the last. */
+void vx_scale_cells(const struct vx_scale *s, unsigned grid, const struct vx_box *box, uint64_t lo[3], uint64_t hi[3]);
+
+/* Voxels of a cell, clipped to the volume. */
+struct vx_box vx_scale_cell_box(const struct vx_scale *s, unsigned grid, const uint64_t cell[3]);
+
+/* The grid that costs least for the box: fewest bytes of chunks touched, then fewest chunks. */
+unsigned vx_scale_best_grid(const struct vx_scale *s, const struct vx_box *box);
+
+struct vx_chunk_form vx_scale_form(const struct vx_volume *v, const struct vx_scale *s, const struct vx_box *cell_box);
+
+/* "<key>/x0-x1_y0-y1_z0-z1"; returns the length, or -ENAMETOOLONG. */
+int vx_precomputed_chunk_name(const struct vx_scale *s, const struct vx_box *cell_box, char *ret, size_t size);
+
+/* Bytes of a box of this volume; false when they do not fit 63 bits. */
+bool vx_volume_box_bytes(const struct vx_volume *v, const struct vx_box *box, uint64_t *ret);
+
+/* ---- what users see
+ * ------------------------------------------------------------------------------------------- */
+
+/* Box names: "x0-x1_y0-y1_z0-z1" in canonical decimal ("-5-0_...", never "+1", "01" or "-0").
+ * Parsing takes the whole string [s, s+len); any other spelling, or lo >= hi, or a coordinate
+ * beyond VX_MAX_EXTENT, is false. */
+bool vx_box_parse(const char *s, size_t len, struct vx_box *ret);
+#define VX_BOX_NAME_MAX 128
+int vx_box_print(const struct vx_box *b, char ret[VX_BOX_NAME_MAX]); /* returns the length */
+
+/* info.json of one scale of a volume, malloc'd text with a final newline; the schema is
+ * tools/info.schema.json. */
+char *vx_info_json(const struct vx_volume *v, unsigned scale, const char *name, const char *source);
+
+#endif
