@@ -23,14 +23,16 @@ struct vx_grid {
 
 struct vx_scale {
 	char *key;            /* directory of the chunks, relative to the volume's, normalised, may begin with
-				 ../ */
+				 ../; "" is the volume's own */
 	struct vx_box bounds; /* voxel_offset and size; not empty */
 	double resolution[3]; /* nm */
+	char *encoding;       /* as the metadata spells it: the name of a codec that may be unknown here */
 	const struct vx_codec *codec;
 	uint32_t block[3]; /* compressed_segmentation_block_size */
 	unsigned ngrids;
 	struct vx_grid *grids;
-	struct vx_err bad; /* code != 0: this scale cannot be read, and why; the fields above may be unset */
+	struct vx_err bad; /* code != 0: this scale cannot be read, and why. The fields above are then there to
+			      be shown; those that were not understood are zero */
 };
 
 struct vx_volume {
@@ -42,7 +44,9 @@ struct vx_volume {
 };
 
 /* Parses the `info` document of a Neuroglancer Precomputed volume. A bad scale does not spoil the
- * others; a volume without one good scale is an error (its first bad scale's sentence). */
+ * others; a volume without one good scale is an error (its first bad scale's sentence).
+ * -EBADMSG: the document breaks the format; -EOPNOTSUPP: sound, but of a kind not supported here;
+ * -EFBIG: beyond a limit; -ENOMEM. Each sentence names the member by its path. */
 int vx_precomputed_parse(const char *json, size_t len, struct vx_volume **ret, struct vx_err *e);
 void vx_volume_free(struct vx_volume **v);
 
@@ -76,8 +80,9 @@ bool vx_box_parse(const char *s, size_t len, struct vx_box *ret);
 #define VX_BOX_NAME_MAX 128
 int vx_box_print(const struct vx_box *b, char ret[VX_BOX_NAME_MAX]); /* returns the length */
 
-/* info.json of one scale of a volume, malloc'd text with a final newline; the schema is
- * tools/info.schema.json. */
+/* info.json of one good scale of a volume, malloc'd text with a final newline; the schema is
+ * tools/info.schema.json. NULL when memory is short. Bytes of `name` and `source` that are no UTF-8
+ * are shown as "?". */
 char *vx_info_json(const struct vx_volume *v, unsigned scale, const char *name, const char *source);
 
 #endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One mount: every part of it, made and ended in order. Shared by the operations, the control files and main.
+ */
+#ifndef VX_FS_MOUNT_H
+#define VX_FS_MOUNT_H
+
+#include "fs/node.h"
+#include "fs/options.h"
+#include "fs/pending.h"
+#include "sched/boxes.h"
+
+#include <time.h>
+
+struct vx_session;
+struct vx_notifier;
+struct vx_warmer;
+
+struct vx_fs {
+	/* --- constant while the mount serves ---------------------------------------------------------------------- */
+	const struct vx_options *opt;
+	struct vx_pool *pool;
+	struct vx_fetcher *fetcher;
+	struct vx_source **sources;
+	unsigned nsources;
+	char *(*info)[VX_MAX_SCALES]; /* info.json of each source and scale */
+	struct vx_cache *cache;
+	struct vx_engine *engine;
+	struct vx_boxes *boxes;
+	struct vx_nodes *nodes;
+	struct vx_session *session;
+	struct vx_notifier *notifier;
+	struct vx_warmer *warmer;
+	struct timespec started;
+	uid_t uid;
+	gid_t gid;
+	/* --- guards itself ------------------------------------------------------------------------------------------
+	 */
+	struct vx_pendings pending;
+};
+
+/* Everything but the mount itself: opens the volumes and reads their metadata. */
+int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, struct vx_err *e);
+/* After the session has ended. */
+void vx_fs_free(struct vx_fs **fs);
+
+#endif

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Two hash tables over one set of records: by number and by meaning. The count of a node follows the kernel's: raised
+ * under the lock before the reply that grants it, so a FORGET that overtakes the reply finds it right.
+ */
+#include "fs/node.h"
+#include "base/hash.h"
+
+#include <string.h>
+
+#define BUCKETS 8192
+#define ROOT_INO 1
+
+struct node {
+	struct vx_link by_ino, by_view;
+	struct vx_link in_age; /* box nodes not asked back yet, oldest first */
+	uint64_t ino, parent, lookups;
+	struct vx_view view;
+	char *error;
+};
+
+struct vx_nodes {
+	struct vx_mutex mtx;
+	struct vx_link by_ino[BUCKETS], by_view[BUCKETS];
+	struct vx_link age;
+	uint64_t aged; /* length of `age` */
+	uint64_t next_ino, count;
+};
+
+static struct vx_link *ino_bucket(struct vx_nodes *t, uint64_t ino)
+{
+	return &t->by_ino[vx_mix64(ino) % BUCKETS];
+}
+
+static struct vx_link *view_bucket(struct vx_nodes *t, const struct vx_view *v)
+{
+	uint64_t h = vx_hash_add(vx_box_hash(&v->box), (uint64_t)v->kind << 40 ^ (uint64_t)v->mip << 32);
+
+	return &t->by_view[vx_hash_add(h, v->src ? v->src->id + 1 : 0) % BUCKETS];
+}
+
+static bool same_view(const struct vx_view *a, const struct vx_view *b)
+{
+	return a->kind == b->kind && a->src == b->src && a->mip == b->mip && vx_box_equal(&a->box, &b->box);
+}
+
+static struct node *find_locked(struct vx_nodes *t, uint64_t ino)
+{
+	struct vx_link *head = ino_bucket(t, ino), *l;
+
+	for (l = head->next; l != head; l = l->next) {
+		struct node *n = vx_list_entry(l, struct node, by_ino);
+
+		if (n->ino == ino)
+			return n;
+	}
+	return NULL;
+}
+
+static struct node *find_view_locked(struct vx_nodes *t, const struct vx_view *v)
+{
+	struct vx_link *head = view_bucket(t, v), *l;
+
+	for (l = head->next; l != head; l = l->next) {
+		struct node *n = vx_list_entry(l, struct node, by_view);
+
+		if (same_view(&n->view, v))
+			return n;
+	}
+	return NULL;
+}
+
+static bool is_box(const struct vx_view *v)
+{
+	return v->kind == VX_NODE_EAGER || v->kind == VX_NODE_LAZY;
+}
+
+static struct node *add_locked(struct vx_nodes *t, const struct vx_view *v, uint64_t parent)
+{
+	struct node *n = calloc(1, sizeof *n);
+
+	if (!n)
+		return NULL;
+	n->ino = t->next_ino++;
+	n->parent = parent;
+	n->view = *v;
+	vx_list_push_back(ino_bucket(t, n->ino), &n->by_ino);
+	vx_list_push_back(view_bucket(t, v), &n->by_view);
+	vx_list_init(&n->in_age);
+	if (is_box(v)) {
+		vx_list_push_back(&t->age, &n->in_age);
+		t->aged++;
+	}
+	t->count++;
+	return n;
+}
+
+static void remove_locked(struct vx_nodes *t, struct node *n)
+{
+	if (!vx_list_empty(&n->in_age))
+		t->aged--;
+	vx_list_remove(&n->in_age);
+	vx_list_remove(&n->by_ino);
+	vx_list_remove(&n->by_view);
+	t->count--;
+	free(n->error);
+	free(n);
+}
+
+int vx_nodes_new(struct vx_nodes **ret)
+{
+	struct vx_nodes *t = calloc(1, sizeof *t);
+	struct vx_view root = {.kind = VX_NODE_ROOT};
+
+	if (!t)
+		return -ENOMEM;
+	vx_mutex_init(&t->mtx, VX_RANK_FS_NODES);
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		vx_list_init(&t->by_ino[i]);
+		vx_list_init(&t->by_view[i]);
+	}
+	vx_list_init(&t->age);
+	t->next_ino = ROOT_INO;
+	if (!add_locked(t, &root, ROOT_INO)) {
+		vx_nodes_free(&t);
+		return -ENOMEM;
+	}
+	find_locked(t, ROOT_INO)->lookups = 1; /* the root is never looked up and never forgotten */
+	*ret = t;
+	return 0;
+}
+
+void vx_nodes_free(struct vx_nodes **pt)
+{
+	struct vx_nodes *t = vx_steal(*pt);
+
+	if (!t)
+		return;
+	for (unsigned i = 0; i < BUCKETS; i++)
+		while (!vx_list_empty(&t->by_ino[i]))
+			remove_locked(t, vx_list_entry(t->by_ino[i].next, struct node, by_ino));
+	vx_mutex_done(&t->mtx);
+	free(t);
+}
+
+uint64_t vx_nodes_lookup(struct vx_nodes *t, const struct vx_view *v, uint64_t parent)
+{
+	VX_LOCK_SCOPE(&t->mtx);
+	struct node *n = find_view_locked(t, v);
+
+	if (!n)
+		n = add_locked(t, v, parent);
+	if (!n)
+		return 0;
+	n->lookups++;
+	return n->ino;
+}
+
+void vx_nodes_forget(struct vx_nodes *t, uint64_t ino, uint64_t count)
+{
+	VX_LOCK_SCOPE(&t->mtx);
+	struct node *n = find_locked(t, ino);
+
+	if (!n || ino == ROOT_INO)
+		return;
+	n->lookups -= vx_min_u64(count, n->lookups);
+	if (!n->lookups)
+		remove_locked(t, n);
+}
+
+bool vx_nodes_get(struct vx_nodes *t, uint64_t ino, struct vx_view *ret)
+{
+	VX_LOCK_SCOPE(&t->mtx);
+	struct node *n = find_locked(t, ino);
+
+	if (n)
+		*ret = n->view;
+	return n != NULL;
+}
+
+uint64_t vx_nodes_find(struct vx_nodes *t, const struct vx_view *v)
+{
+	VX_LOCK_SCOPE(&t->mtx);
+	struct node *n = find_view_locked(t, v);
+
+	return n ? n->ino : 0;
+}
+
+void vx_nodes_set_error(struct vx_nodes *t, uint64_t ino, const char *why)
+{
+	char *copy = why[0] ? strdup(why) : NULL;
+	char *old = copy;
+
+	{
+		VX_LOCK_SCOPE(&t->mtx);
+		struct node *n = find_locked(t, ino);
+
+		if (n) {
+			old = n->error;
+			n->error = copy;
+		}
+	}
+	free(old);
+}
+
+char *vx_nodes_error(struct vx_nodes *t, uint64_t ino)
+{
+	VX_LOCK_SCOPE(&t->mtx);
+	struct node *n = find_locked(t, ino);
+
+	return n && n->error ? strdup(n->error) : NULL;
+}
+
+bool vx_nodes_due(struct vx_nodes *t, uint64_t *ret_parent, struct vx_view *ret)
+{
+	VX_LOCK_SCOPE(&t->mtx);
+	struct node *n;
+
+	if (t->aged <= VX_NODES_KEEP)
+		return false;
+	n = vx_list_entry(t->age.next, struct node, in_age);
+	vx_list_remove(&n->in_age);
+	t->aged--;
+	*ret_parent = n->parent;
+	*ret = n->view;
+	return true;
+}
+
+uint64_t vx_nodes_count(struct vx_nodes *t)
+{
+	VX_LOCK_SCOPE(&t->mtx);
+	return t->count;
+}

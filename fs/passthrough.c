@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The kernel's wire format, protocol 7.40, spelt out because the system's header may be older. The INIT answer is
+ * patched on its way out: flags2 bit 5 asks for passthrough, max_stack_depth 1 allows backings on a plain filesystem
+ * (and leaves the mount usable below overlayfs).
+ */
+#include "fs/passthrough.h"
+
+#include <errno.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+struct in_header {
+	uint32_t len, opcode;
+	uint64_t unique, nodeid;
+	uint32_t uid, gid, pid;
+	uint16_t ext, pad;
+};
+
+struct init_in {
+	uint32_t major, minor, max_readahead, flags, flags2;
+};
+
+struct out_header {
+	uint32_t len;
+	int32_t error;
+	uint64_t unique;
+};
+
+struct init_out {
+	uint32_t major, minor, max_readahead, flags;
+	uint16_t max_background, congestion_threshold;
+	uint32_t max_write, time_gran;
+	uint16_t max_pages, map_alignment;
+	uint32_t flags2, max_stack_depth;
+};
+
+struct open_out {
+	uint64_t fh;
+	uint32_t open_flags;
+	int32_t backing_id;
+};
+
+struct backing_map {
+	int32_t fd;
+	uint32_t flags;
+	uint64_t padding;
+};
+
+#define OP_INIT 26
+#define INIT_EXT ((uint32_t)1 << 30)
+#define FLAGS2_PASSTHROUGH ((uint32_t)1 << 5)
+#define FOPEN_NOFLUSH_BIT ((uint32_t)1 << 5)
+#define FOPEN_PASSTHROUGH_BIT ((uint32_t)1 << 7)
+#define DEV_IOC_BACKING_OPEN _IOW(229, 1, struct backing_map)
+#define DEV_IOC_BACKING_CLOSE _IOW(229, 2, uint32_t)
+
+static struct vx_init_patch *patch;
+
+static ssize_t dev_read(int fd, void *buf, size_t len, void *userdata)
+{
+	ssize_t r = read(fd, buf, len);
+	const struct in_header *h = buf;
+	const struct init_in *in = (const struct init_in *)(h + 1);
+
+	(void)userdata;
+	if (r >= (ssize_t)(sizeof *h + sizeof *in) && h->opcode == OP_INIT) {
+		patch->offered = (in->flags & INIT_EXT) && (in->flags2 & FLAGS2_PASSTHROUGH);
+		patch->init = h->unique;
+	}
+	return r;
+}
+
+static ssize_t dev_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	const struct out_header *h = iov[0].iov_base;
+
+	(void)userdata;
+	if (patch->init && h->unique == patch->init) {
+		patch->init = 0;
+		if (patch->wanted && patch->offered && !h->error && count > 1 &&
+		    iov[1].iov_len >= sizeof(struct init_out)) {
+			struct init_out *out = iov[1].iov_base;
+
+			out->flags |= INIT_EXT;
+			out->flags2 |= FLAGS2_PASSTHROUGH;
+			out->max_stack_depth = 1;
+		}
+	}
+	return writev(fd, iov, count);
+}
+
+void vx_passthrough_install(struct fuse_session *se, struct vx_init_patch *p)
+{
+	static const struct fuse_custom_io io = {.read = dev_read, .writev = dev_writev};
+
+	patch = p;
+	fuse_session_custom_io(se, &io, fuse_session_fd(se));
+}
+
+int vx_backing_open(int fuse_fd, int fd)
+{
+	struct backing_map m = {.fd = fd};
+	int id = ioctl(fuse_fd, DEV_IOC_BACKING_OPEN, &m);
+
+	return id > 0 ? id : id < 0 ? -errno : -EIO;
+}
+
+void vx_backing_close(int fuse_fd, int id)
+{
+	uint32_t n = (uint32_t)id;
+
+	ioctl(fuse_fd, DEV_IOC_BACKING_CLOSE, &n);
+}
+
+int vx_reply_open_backing(fuse_req_t req, uint64_t fh, int id)
+{
+	struct open_out out = {.fh = fh, .open_flags = FOPEN_PASSTHROUGH_BIT | FOPEN_NOFLUSH_BIT, .backing_id = id};
+	struct iovec v = {&out, sizeof out};
+
+	return fuse_reply_iov(req, &v, 1);
+}

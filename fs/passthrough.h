@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * FUSE passthrough on libfuse versions that do not know it: the wire structs and the three places where they matter.
+ * Knows nothing of voxfs.
+ */
+#ifndef VX_FS_PASSTHROUGH_H
+#define VX_FS_PASSTHROUGH_H
+
+#include "fs/fuse_api.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct vx_init_patch {
+	_Atomic bool offered;  /* the kernel's INIT offers passthrough */
+	_Atomic uint64_t init; /* unique of the INIT request, until it is answered */
+	bool wanted;
+};
+
+/* Custom I/O for the session: sees INIT go by and asks for passthrough in its answer. One session in a process. */
+void vx_passthrough_install(struct fuse_session *se, struct vx_init_patch *p);
+
+/* Registers a backing file; an id > 0 or negative errno. Needs CAP_SYS_ADMIN. */
+int vx_backing_open(int fuse_fd, int fd);
+void vx_backing_close(int fuse_fd, int id);
+int vx_reply_open_backing(fuse_req_t req, uint64_t fh, int id);
+
+#endif

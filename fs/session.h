@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The FUSE session: mounting, the threads that read requests, and passthrough. All that depends on the version of
+ * libfuse or on the kernel's wire format is in session.c and passthrough.c.
+ */
+#ifndef VX_FS_SESSION_H
+#define VX_FS_SESSION_H
+
+#include "fs/fuse_api.h"
+#include "fs/mount.h"
+
+struct vx_session;
+
+/* Mounts; requests wait in the kernel until vx_session_start. */
+int vx_session_new(struct vx_session **ret, struct vx_fs *fs, struct vx_err *e);
+/* Starts the threads and waits until the kernel has been answered and zero copy has been tried. */
+int vx_session_start(struct vx_session *s, struct vx_err *e);
+/* Returns when the mount has been taken away (umount) or vx_session_end was called. */
+void vx_session_wait(struct vx_session *s);
+/* Makes vx_session_wait return. Any thread. */
+void vx_session_stop(struct vx_session *s);
+/* Detaches the mount and gives clients until the deadline to let go; then ends the connection. From main, not from a
+ * signal handler. */
+void vx_session_end(struct vx_session *s);
+void vx_session_free(struct vx_session **s);
+
+/* True: opens of boxes are answered with passthrough. Decided once, at the first call; any thread after INIT. */
+bool vx_session_passthrough(struct vx_session *s);
+const char *vx_session_zerocopy_reason(struct vx_session *s);
+
+/* Answers OPEN with a backing. */
+int vx_session_reply_passthrough(fuse_req_t req, uint64_t fh, int backing_id);
+
+struct fuse_session *vx_session_fuse(struct vx_session *s);
+
+/* ops.c */
+extern const struct fuse_lowlevel_ops vx_ops;
+
+#endif

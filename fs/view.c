@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The name grammar. Each box has one spelling, so it is never held twice: "+1", "01" and "-0" do not exist.
+ */
+#include "fs/view.h"
+#include "base/ledger.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define RAW ".raw"
+
+static bool is_readable(const struct vx_source *s, unsigned mip)
+{
+	return mip < s->meta->nscales && !s->meta->scales[mip].bad.code;
+}
+
+static bool find_control(const char *name, struct vx_view *ret)
+{
+	if (!strcmp(name, "stats.json"))
+		ret->kind = VX_NODE_STATS;
+	else if (!strcmp(name, "errors"))
+		ret->kind = VX_NODE_ERRORS;
+	else
+		return false;
+	return true;
+}
+
+static bool find_in_root(const struct vx_fs *fs, const char *name, struct vx_view *ret)
+{
+	if (!strcmp(name, ".voxfs")) {
+		ret->kind = VX_NODE_CONTROL;
+		return true;
+	}
+	for (unsigned i = 0; i < fs->nsources; i++)
+		if (!strcmp(fs->sources[i]->name, name)) {
+			ret->kind = VX_NODE_VOLUME;
+			ret->src = fs->sources[i];
+			return true;
+		}
+	return false;
+}
+
+static bool find_mip(const struct vx_view *parent, const char *name, struct vx_view *ret)
+{
+	char canonical[16];
+	unsigned mip;
+
+	if (parent->mip != 0 || sscanf(name, "mip%3u", &mip) != 1)
+		return false;
+	snprintf(canonical, sizeof canonical, "mip%u", mip);
+	if (strcmp(canonical, name) || mip == 0 || !is_readable(parent->src, mip))
+		return false;
+	ret->kind = VX_NODE_VOLUME;
+	ret->mip = mip;
+	return true;
+}
+
+static bool find_box(const struct vx_fs *fs, const struct vx_view *parent, const char *name, struct vx_view *ret)
+{
+	const struct vx_scale *s = &parent->src->meta->scales[parent->mip];
+	size_t len = strlen(name);
+
+	if (!is_readable(parent->src, parent->mip))
+		return false;
+	if (!strcmp(name, "all" RAW)) {
+		ret->kind = VX_NODE_ALL;
+		ret->box = s->bounds;
+		return vx_volume_box_bytes(parent->src->meta, &ret->box, &ret->bytes);
+	}
+	if (len <= strlen(RAW) || strcmp(name + len - strlen(RAW), RAW) ||
+	    !vx_box_parse(name, len - strlen(RAW), &ret->box) || !vx_box_contains(&s->bounds, &ret->box) ||
+	    !vx_volume_box_bytes(parent->src->meta, &ret->box, &ret->bytes))
+		return false;
+	ret->kind = ret->bytes <= fs->opt->eager ? VX_NODE_EAGER : VX_NODE_LAZY;
+	return true;
+}
+
+bool vx_view_find(const struct vx_fs *fs, const struct vx_view *parent, const char *name, struct vx_view *ret)
+{
+	*ret = (struct vx_view){.src = parent->src, .mip = parent->mip};
+	if (parent->kind == VX_NODE_ROOT)
+		return find_in_root(fs, name, ret);
+	if (parent->kind == VX_NODE_CONTROL)
+		return find_control(name, ret);
+	if (parent->kind != VX_NODE_VOLUME)
+		return false;
+	if (!strcmp(name, "info.json")) {
+		ret->kind = VX_NODE_INFO;
+		ret->bytes = strlen(fs->info[ret->src->id][ret->mip]);
+		return true;
+	}
+	return find_mip(parent, name, ret) || find_box(fs, parent, name, ret);
+}
+
+struct resident {
+	const struct vx_fs *fs;
+	const struct vx_view *dir;
+	void (*f)(void *ctx, const char *name, const struct vx_view *v);
+	void *ctx;
+};
+
+static void list_resident(void *ctx, const struct vx_box *box, uint64_t bytes)
+{
+	struct resident *r = ctx;
+	struct vx_view v = {.kind = VX_NODE_EAGER, .src = r->dir->src, .mip = r->dir->mip, .box = *box, .bytes = bytes};
+	char name[VX_BOX_NAME_MAX + sizeof RAW];
+	int n = vx_box_print(box, name);
+
+	memcpy(name + n, RAW, sizeof RAW);
+	r->f(r->ctx, name, &v);
+}
+
+static void list_one(const struct vx_fs *fs, const struct vx_view *dir, const char *name,
+		     void (*f)(void *ctx, const char *name, const struct vx_view *v), void *ctx)
+{
+	struct vx_view v;
+
+	if (vx_view_find(fs, dir, name, &v))
+		f(ctx, name, &v);
+}
+
+static void list_volume(const struct vx_fs *fs, const struct vx_view *dir,
+			void (*f)(void *ctx, const char *name, const struct vx_view *v), void *ctx)
+{
+	struct resident r = {.fs = fs, .dir = dir, .f = f, .ctx = ctx};
+
+	list_one(fs, dir, "info.json", f, ctx);
+	list_one(fs, dir, "all" RAW, f, ctx);
+	for (unsigned m = 1; m < dir->src->meta->nscales; m++) {
+		char name[16];
+
+		snprintf(name, sizeof name, "mip%u", m);
+		list_one(fs, dir, name, f, ctx);
+	}
+	vx_cache_each_ready(fs->cache, dir->src, dir->mip, list_resident, &r);
+}
+
+void vx_view_list(const struct vx_fs *fs, const struct vx_view *dir,
+		  void (*f)(void *ctx, const char *name, const struct vx_view *v), void *ctx)
+{
+	if (dir->kind == VX_NODE_ROOT) {
+		list_one(fs, dir, ".voxfs", f, ctx);
+		for (unsigned i = 0; i < fs->nsources; i++)
+			list_one(fs, dir, fs->sources[i]->name, f, ctx);
+	} else if (dir->kind == VX_NODE_CONTROL) {
+		list_one(fs, dir, "stats.json", f, ctx);
+		list_one(fs, dir, "errors", f, ctx);
+	} else if (dir->kind == VX_NODE_VOLUME) {
+		list_volume(fs, dir, f, ctx);
+	}
+}
+
+bool vx_view_is_dir(const struct vx_view *v)
+{
+	return v->kind == VX_NODE_ROOT || v->kind == VX_NODE_VOLUME || v->kind == VX_NODE_CONTROL;
+}
+
+void vx_view_stat(const struct vx_fs *fs, const struct vx_view *v, uint64_t ino, struct stat *ret)
+{
+	memset(ret, 0, sizeof *ret);
+	ret->st_ino = ino;
+	ret->st_mode = vx_view_is_dir(v) ? S_IFDIR | 0555 : S_IFREG | 0444;
+	ret->st_nlink = vx_view_is_dir(v) ? 2 : 1;
+	ret->st_size = (off_t)v->bytes;
+	ret->st_blocks = (blkcnt_t)((v->bytes + 511) / 512);
+	ret->st_blksize = 1 << 18; /* what cat and cp read at once: fits a second-level cache */
+	ret->st_uid = fs->uid;
+	ret->st_gid = fs->gid;
+	ret->st_mtim = ret->st_atim = ret->st_ctim = fs->started;
+}
+
+void vx_view_path(const struct vx_view *v, char ret[VX_VIEW_PATH_MAX])
+{
+	char box[VX_BOX_NAME_MAX] = "all", mip[16] = "";
+
+	if (!v->src) {
+		snprintf(ret, VX_VIEW_PATH_MAX, ".voxfs");
+		return;
+	}
+	if (v->mip)
+		snprintf(mip, sizeof mip, "mip%u/", v->mip);
+	if (v->kind != VX_NODE_ALL)
+		vx_box_print(&v->box, box);
+	snprintf(ret, VX_VIEW_PATH_MAX, "%s/%s%s" RAW, v->src->name, mip, box);
+}
+
+void vx_view_fail(struct vx_fs *fs, fuse_req_t req, uint64_t ino, const struct vx_view *v, const struct vx_err *e)
+{
+	char path[VX_VIEW_PATH_MAX];
+	int code = e->code == -ECANCELED ? -EINTR : e->code;
+
+	if (code != -EINTR) {
+		vx_view_path(v, path);
+		vx_error_note(path, e);
+		vx_nodes_set_error(fs->nodes, ino, e->why);
+		VX_COUNT(fuse_errors);
+	}
+	fuse_reply_err(req, -code);
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The JSON file: {"volumes": [{"source": "precomputed://...", "name": "em", "missing": "fill"}, ...]}. Members that
+ * are not known are errors, as unknown mount options are.
+ */
+#include "fs/volumes.h"
+#include "base/limits.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define CONFIG_MAX_BYTES ((off_t)16 << 20)
+
+static int add_source(struct vx_fs *fs, const struct vx_source_spec *spec, struct vx_err *e)
+{
+	struct vx_source *s = NULL;
+	int r = vx_source_open(&s, fs->fetcher, fs->nsources, spec, e);
+
+	if (r < 0)
+		return r;
+	for (unsigned i = 0; i < fs->nsources; i++)
+		if (!strcmp(fs->sources[i]->name, s->name)) {
+			r = vx_fail(e, -EINVAL, "two volumes are named \"%s\"", s->name);
+			vx_source_close(&s);
+			return r;
+		}
+	fs->sources[fs->nsources++] = s;
+	return 0;
+}
+
+static int check_members(json_t *v, size_t i, struct vx_err *e)
+{
+	static const char *const known[] = {"source", "name", "missing"};
+	const char *key;
+	json_t *member;
+
+	if (!json_is_object(v))
+		return vx_fail(e, -EINVAL, "volumes[%zu] is no object", i);
+	json_object_foreach(v, key, member)
+	{
+		bool ok = false;
+
+		for (unsigned k = 0; k < VX_ARRAY_LEN(known); k++)
+			ok |= !strcmp(key, known[k]);
+		if (!ok)
+			return vx_fail(e, -EINVAL, "volumes[%zu].%s is no known member", i, key);
+		if (!json_is_string(member))
+			return vx_fail(e, -EINVAL, "volumes[%zu].%s is no string", i, key);
+	}
+	return 0;
+}
+
+static int add_listed(struct vx_fs *fs, json_t *v, size_t i, struct vx_err *e)
+{
+	struct vx_source_spec spec = {.fill_missing = fs->opt->fill_missing};
+	const char *missing;
+	int r = check_members(v, i, e);
+
+	if (r < 0)
+		return r;
+	spec.cloudpath = json_string_value(json_object_get(v, "source"));
+	spec.name = json_string_value(json_object_get(v, "name"));
+	missing = json_string_value(json_object_get(v, "missing"));
+	if (!spec.cloudpath)
+		return vx_fail(e, -EINVAL, "volumes[%zu].source is not there", i);
+	if (missing && strcmp(missing, "error") && strcmp(missing, "fill"))
+		return vx_fail(e, -EINVAL, "volumes[%zu].missing must be error or fill", i);
+	if (missing)
+		spec.fill_missing = !strcmp(missing, "fill");
+	return add_source(fs, &spec, e);
+}
+
+static int read_config(struct vx_fs *fs, const char *path, struct vx_err *e)
+{
+	json_error_t je;
+	json_t *root = json_load_file(path, 0, &je), *list;
+	size_t i;
+	json_t *v;
+	int r = 0;
+
+	if (!root)
+		return vx_fail(e, -EINVAL, "%s: line %d: %s", path, je.line, je.text);
+	list = json_object_get(root, "volumes");
+	if (!json_is_array(list) || !json_array_size(list) || json_array_size(list) > VX_MAX_VOLUMES ||
+	    json_object_size(root) != 1)
+		r = vx_fail(e, -EINVAL, "must be {\"volumes\": [...]} with 1 to %d volumes and nothing else",
+			    VX_MAX_VOLUMES);
+	if (r == 0)
+		fs->sources = calloc(json_array_size(list), sizeof(struct vx_source *));
+	if (r == 0 && !fs->sources)
+		r = vx_fail(e, -ENOMEM, "no memory");
+	json_array_foreach(list, i, v) if (r == 0) r = add_listed(fs, v, i, e);
+	json_decref(root);
+	return r < 0 ? vx_fail_prefix(e, "%s", path) : 0;
+}
+
+int vx_volumes_open(struct vx_fs *fs, struct vx_err *e)
+{
+	struct vx_source_spec spec = {
+	    .name = fs->opt->name, .cloudpath = fs->opt->source, .fill_missing = fs->opt->fill_missing};
+	struct stat st;
+
+	if (stat(spec.cloudpath, &st) == 0 && S_ISREG(st.st_mode)) {
+		if (st.st_size > CONFIG_MAX_BYTES)
+			return vx_fail(e, -EINVAL, "%s is too large to be a list of volumes", spec.cloudpath);
+		return read_config(fs, spec.cloudpath, e);
+	}
+	fs->sources = calloc(1, sizeof(struct vx_source *));
+	return fs->sources ? add_source(fs, &spec, e) : vx_fail(e, -ENOMEM, "no memory");
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Kept chunks: the unpacked bytes of chunks of which a box used only a part, so that any other part can be cut without
+ * fetching again. Also remembers chunks that the store does not have.
+ */
+#include "base/hash.h"
+#include "base/ledger.h"
+#include "sched/cache_impl.h"
+
+uint64_t vx_cell_key_hash(const struct vx_cell_key *k)
+{
+	uint64_t h = (uint64_t)k->space << 32 | k->grid;
+
+	for (int d = 0; d < 3; d++)
+		h = vx_hash_add(h, k->cell[d]);
+	return h;
+}
+
+bool vx_cell_key_equal(const struct vx_cell_key *a, const struct vx_cell_key *b)
+{
+	return a->space == b->space && a->grid == b->grid && a->cell[0] == b->cell[0] && a->cell[1] == b->cell[1] &&
+	       a->cell[2] == b->cell[2];
+}
+
+static struct vx_kept *find_locked(struct vx_cache *c, const struct vx_cell_key *key, uint64_t hash)
+{
+	struct vx_link *head = &c->kept[hash % VX_KEPT_BUCKETS], *l;
+
+	for (l = head->next; l != head; l = l->next) {
+		struct vx_kept *k = vx_list_entry(l, struct vx_kept, in_table);
+
+		if (vx_cell_key_equal(&k->key, key))
+			return k;
+	}
+	return NULL;
+}
+
+bool vx_cache_kept(struct vx_cache *c, const struct vx_cell_key *key, struct vx_buf **ret)
+{
+	VX_LOCK_SCOPE(&c->mtx);
+	struct vx_kept *k = find_locked(c, key, vx_cell_key_hash(key));
+
+	if (!k)
+		return false;
+	vx_evict_touch(&k->item);
+	*ret = k->payload ? vx_buf_ref(k->payload) : NULL;
+	return true;
+}
+
+void vx_cache_keep(struct vx_cache *c, const struct vx_cell_key *key, struct vx_buf *payload)
+{
+	struct vx_kept *k = calloc(1, sizeof *k);
+	uint64_t bytes = sizeof *k + (payload ? payload->cap : 0);
+
+	if (!k || vx_cache_reserve(c, bytes) < 0) {
+		free(k);
+		return;
+	}
+	k->key = *key;
+	k->payload = payload ? vx_buf_ref(payload) : NULL;
+	k->item.kind = VX_ITEM_KEPT;
+	k->item.bytes = bytes;
+	k->item.hash = vx_cell_key_hash(key);
+	{
+		VX_LOCK_SCOPE(&c->mtx);
+		if (!find_locked(c, key, k->item.hash)) {
+			vx_list_push_back(&c->kept[k->item.hash % VX_KEPT_BUCKETS], &k->in_table);
+			vx_evict_add(&c->evict, &k->item, false);
+			c->stats.kept++;
+			c->stats.kept_bytes += bytes;
+			return;
+		}
+		c->used -= bytes;
+	}
+	vx_buf_put(k->payload);
+	free(k);
+}
+
+struct vx_buf *vx_kept_evict_locked(struct vx_cache *c, struct vx_kept *k)
+{
+	struct vx_buf *payload = k->payload;
+
+	vx_assert_held(&c->mtx);
+	vx_list_remove(&k->in_table);
+	c->used -= k->item.bytes;
+	c->stats.kept--;
+	c->stats.kept_bytes -= k->item.bytes;
+	VX_COUNT(cache_evictions);
+	VX_COUNT_ADD(cache_evicted_bytes, k->item.bytes);
+	free(k);
+	return payload;
+}
+
+void vx_kept_free_all(struct vx_cache *c)
+{
+	for (unsigned i = 0; i < VX_KEPT_BUCKETS; i++)
+		while (!vx_list_empty(&c->kept[i])) {
+			struct vx_kept *k = vx_list_entry(c->kept[i].next, struct vx_kept, in_table);
+
+			vx_list_remove(&k->in_table);
+			vx_buf_put(k->payload);
+			free(k);
+		}
+}

@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Jobs, tasks and workers. A job is expanded into tasks a few hundred at a time, in order, so that a box of a million
+ * chunks costs no more memory than a small one. The lock guards only lists and counters: a worker takes it twice per
+ * chunk, for well under a microsecond, while the chunk itself costs a hundred.
+ */
+#include "sched/engine.h"
+#include "base/clock.h"
+#include "base/ledger.h"
+#include "sched/engine_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LIVE_MAX 256 /* parts of a job under way */
+#define LIVE_LOW 128 /* expand again below this */
+
+void vx_engine_wake_locked(struct vx_engine *g, unsigned count)
+{
+	vx_assert_held(&g->mtx);
+	for (unsigned n = count < g->idle ? count : g->idle; n > 0; n--)
+		pthread_cond_signal(&g->wake);
+}
+
+/* ---- tasks ---- */
+
+struct vx_task *vx_task_find_locked(struct vx_engine *g, const struct vx_cell_key *k)
+{
+	struct vx_link *head = &g->table[vx_cell_key_hash(k) % VX_TASK_BUCKETS], *l;
+
+	for (l = head->next; l != head; l = l->next) {
+		struct vx_task *t = vx_list_entry(l, struct vx_task, in_table);
+
+		if (vx_cell_key_equal(&t->key, k))
+			return t;
+	}
+	return NULL;
+}
+
+void vx_task_free_locked(struct vx_engine *g, struct vx_task *t)
+{
+	vx_assert_held(&g->mtx);
+	assert(vx_list_empty(&t->parts) && !t->request && !t->item.client);
+	vx_list_remove(&t->in_table);
+	vx_buf_put(t->got.body);
+	free(t);
+}
+
+static struct vx_tq *queue_of(struct vx_engine *g, const struct vx_task *t)
+{
+	if (t->state == VX_TASK_ARRIVED)
+		return &g->arrived;
+	return vx_store_is_local(t->src->store) ? &g->local : &g->remote;
+}
+
+static int enqueue_locked(struct vx_engine *g, struct vx_task *t)
+{
+	return vx_tq_push(queue_of(g, t), &t->item, t->client);
+}
+
+/* No memory for a queue entry: the wishes fail, nothing else can be done. */
+static void drop_task_locked(struct vx_engine *g, struct vx_task *t)
+{
+	struct vx_err e;
+
+	vx_fail(&e, -ENOMEM, "no memory");
+	vx_parts_fail_locked(g, &t->parts, &e, &g->ended);
+	vx_task_free_locked(g, t);
+}
+
+static void set_stage_locked(struct vx_engine *g, struct vx_task *t, enum vx_task_state state)
+{
+	t->state = state;
+	if (enqueue_locked(g, t) < 0)
+		drop_task_locked(g, t);
+	vx_engine_wake_locked(g, 1);
+}
+
+void vx_task_arrived_locked(struct vx_engine *g, struct vx_task *t)
+{
+	set_stage_locked(g, t, VX_TASK_ARRIVED);
+}
+
+void vx_task_requeue_locked(struct vx_engine *g, struct vx_task *t)
+{
+	set_stage_locked(g, t, VX_TASK_QUEUED);
+}
+
+static struct vx_task *task_new_locked(struct vx_engine *g, const struct vx_job *j, const struct vx_cell_key *k)
+{
+	const struct vx_scale *s = &j->src->meta->scales[j->mip];
+	struct vx_task *t = calloc(1, sizeof *t);
+
+	if (!t)
+		return NULL;
+	t->key = *k;
+	t->src = j->src;
+	t->mip = j->mip;
+	t->client = j->client;
+	t->cell_box = vx_scale_cell_box(s, k->grid, k->cell);
+	t->item.prio = j->prio;
+	t->item.space = k->space;
+	t->item.box = t->cell_box;
+	t->item.morton = vx_morton(k->cell);
+	vx_list_init(&t->parts);
+	vx_list_push_back(&g->table[vx_cell_key_hash(k) % VX_TASK_BUCKETS], &t->in_table);
+	if (enqueue_locked(g, t) < 0) {
+		vx_list_remove(&t->in_table);
+		free(t);
+		return NULL;
+	}
+	return t;
+}
+
+/* A chunk wanted ahead of time is now wanted at once. */
+static void promote_locked(struct vx_engine *g, struct vx_task *t, enum vx_prio prio)
+{
+	if (prio >= t->item.prio)
+		return;
+	if (!t->item.client) {
+		t->item.prio = prio;
+		return;
+	}
+	vx_tq_remove(queue_of(g, t), &t->item);
+	t->item.prio = prio;
+	/* Cannot fail: the client's record just freed is spare. */
+	if (enqueue_locked(g, t) < 0)
+		assert(!"a spare client record was at hand");
+}
+
+/* ---- jobs ---- */
+
+static bool has_ended(const struct vx_job *j)
+{
+	return j->live == 0 && (j->expanded || j->err.code);
+}
+
+void vx_jobs_end(struct vx_link *ended)
+{
+	while (!vx_list_empty(ended)) {
+		struct vx_job *j = vx_list_entry(ended->next, struct vx_job, parts);
+
+		vx_list_remove(&j->parts);
+		j->done(j, &j->err);
+	}
+}
+
+static int add_part_locked(struct vx_engine *g, struct vx_job *j, unsigned want, const uint64_t cell[3])
+{
+	const struct vx_want *w = &j->want[want];
+	struct vx_cell_key k = {
+	    .space = vx_source_space(j->src, j->mip), .grid = w->grid, .cell = {cell[0], cell[1], cell[2]}};
+	struct vx_part *p = calloc(1, sizeof *p);
+	struct vx_task *t = p ? vx_task_find_locked(g, &k) : NULL;
+
+	if (!p)
+		return -ENOMEM;
+	if (t)
+		VX_COUNT(chunks_merged);
+	else
+		t = task_new_locked(g, j, &k);
+	if (!t) {
+		free(p);
+		return -ENOMEM;
+	}
+	promote_locked(g, t, j->prio);
+	vx_box_clip(&t->cell_box, &w->box, &p->box);
+	p->job = j;
+	p->task = t;
+	p->want = want;
+	vx_list_push_back(&t->parts, &p->in_task);
+	vx_list_push_back(&j->parts, &p->in_job);
+	j->live++;
+	return 0;
+}
+
+static bool next_cell(struct vx_engine *g, struct vx_job *j, uint64_t cell[3])
+{
+	while (j->next_want < j->nwants) {
+		const struct vx_want *w = &j->want[j->next_want];
+		uint64_t lo[3], hi[3];
+
+		if (!j->started) {
+			vx_scale_cells(&j->src->meta->scales[j->mip], w->grid, &w->box, lo, hi);
+			vx_order_init(&j->order, lo, hi, g->opts.policy != VX_POLICY_FIFO);
+			j->started = true;
+		}
+		if (vx_order_next(&j->order, cell))
+			return true;
+		j->started = false;
+		j->next_want++;
+	}
+	j->expanded = true;
+	return false;
+}
+
+static void expand_locked(struct vx_engine *g, struct vx_job *j)
+{
+	uint64_t cell[3];
+	unsigned added = 0;
+
+	while (j->live < LIVE_MAX && !j->err.code && next_cell(g, j, cell)) {
+		int r = add_part_locked(g, j, j->next_want, cell);
+
+		if (r < 0)
+			vx_fail(&j->err, r, "no memory");
+		added++;
+	}
+	vx_engine_wake_locked(g, added);
+}
+
+/* Ends one part; its job may be due for more tasks, or over. */
+static void settle_part_locked(struct vx_engine *g, struct vx_part *p, const struct vx_err *e, struct vx_link *ended)
+{
+	struct vx_job *j = p->job;
+
+	if (p->code && !j->err.code) {
+		j->err = *e;
+		j->err.code = p->code;
+	}
+	vx_list_remove(&p->in_task);
+	vx_list_remove(&p->in_job);
+	free(p);
+	j->live--;
+	if (j->live < LIVE_LOW && !j->expanded && !j->err.code)
+		expand_locked(g, j);
+	if (has_ended(j))
+		vx_list_push_back(ended, &j->parts);
+}
+
+void vx_parts_settle_locked(struct vx_engine *g, struct vx_link *parts, const struct vx_err *e, struct vx_link *ended)
+{
+	vx_assert_held(&g->mtx);
+	while (!vx_list_empty(parts))
+		settle_part_locked(g, vx_list_entry(parts->next, struct vx_part, in_task), e, ended);
+}
+
+void vx_parts_fail_locked(struct vx_engine *g, struct vx_link *parts, const struct vx_err *e, struct vx_link *ended)
+{
+	for (struct vx_link *l = parts->next; l != parts; l = l->next)
+		vx_list_entry(l, struct vx_part, in_task)->code = e->code;
+	vx_parts_settle_locked(g, parts, e, ended);
+}
+
+void vx_engine_submit(struct vx_engine *g, struct vx_job *j)
+{
+	VX_LOCK_SCOPE(&g->mtx);
+	vx_list_init(&j->parts);
+	j->submitted = true;
+	if (g->stopping)
+		vx_fail(&j->err, -ESHUTDOWN, "the mount is ending");
+	expand_locked(g, j);
+	if (!has_ended(j))
+		return;
+	vx_list_push_back(&g->ended, &j->parts);
+	vx_engine_wake_locked(g, 1);
+}
+
+/* Takes a part off a task that no worker is serving; the task goes too when nobody else wants it. */
+static void withdraw_locked(struct vx_engine *g, struct vx_part *p)
+{
+	struct vx_task *t = p->task;
+
+	vx_list_remove(&p->in_task);
+	vx_list_remove(&p->in_job);
+	p->job->live--;
+	free(p);
+	if (!vx_list_empty(&t->parts))
+		return;
+	if (t->state == VX_TASK_QUEUED && t->item.client) {
+		vx_tq_remove(queue_of(g, t), &t->item);
+		vx_task_free_locked(g, t);
+	} else if (t->state == VX_TASK_FETCHING && t->request) {
+		vx_store_cancel(&t->request->fetch);
+	}
+}
+
+void vx_engine_cancel(struct vx_engine *g, struct vx_job *j)
+{
+	VX_LOCK_SCOPE(&g->mtx);
+	struct vx_link *l, *tmp;
+
+	if (j->submitted && has_ended(j))
+		return; /* its done is on its way */
+	vx_fail(&j->err, -ECANCELED, "nobody waits for it any more");
+	if (!j->submitted)
+		return; /* the submit will end it */
+	vx_list_each_safe(l, tmp, &j->parts)
+	{
+		struct vx_part *p = vx_list_entry(l, struct vx_part, in_job);
+
+		if (!p->taken)
+			withdraw_locked(g, p);
+	}
+	if (has_ended(j)) {
+		vx_list_push_back(&g->ended, &j->parts);
+		vx_engine_wake_locked(g, 1);
+	}
+}
+
+void vx_engine_call(struct vx_engine *g, struct vx_call *c)
+{
+	VX_LOCK_SCOPE(&g->mtx);
+	vx_list_push_back(&g->calls, &c->link);
+	vx_engine_wake_locked(g, 1);
+}
+
+/* ---- workers ---- */
+
+static struct vx_task *task_of(struct vx_tq_item *i)
+{
+	return i ? vx_list_entry(i, struct vx_task, item) : NULL;
+}
+
+static bool may_issue_locked(const struct vx_engine *g, enum vx_prio prio)
+{
+	unsigned limit = prio == VX_PRIO_FOREGROUND ? g->opts.inflight : (g->opts.inflight + 1) / 2;
+
+	return g->remote.count[prio] && g->inflight < limit &&
+	       (g->inflight == 0 || g->inflight_bytes < g->opts.inflight_bytes);
+}
+
+struct picked {
+	struct vx_call *call;
+	struct vx_task *start, *finish;
+	struct vx_link ended;
+	bool favourite;
+};
+
+/* What to do next. Requests to remote stores come first: they cost little and then work by themselves. */
+static bool pick_locked(struct vx_engine *g, struct vx_worker *w, struct picked *p)
+{
+	const struct vx_history *h = g->opts.policy == VX_POLICY_AFFINITY && g->nworkers > 1 ? &w->history : NULL;
+
+	p->call = NULL;
+	p->start = p->finish = NULL;
+	p->favourite = false;
+	vx_list_init(&p->ended);
+	if (!vx_list_empty(&g->ended)) {
+		vx_list_splice(&p->ended, &g->ended);
+		return true;
+	}
+	if (!vx_list_empty(&g->calls)) {
+		p->call = vx_list_entry(g->calls.next, struct vx_call, link);
+		vx_list_remove(&p->call->link);
+		return true;
+	}
+	if (may_issue_locked(g, VX_PRIO_FOREGROUND))
+		p->start = task_of(vx_tq_pop(&g->remote, VX_PRIO_FOREGROUND, NULL, &p->favourite));
+	else if (g->arrived.count[VX_PRIO_FOREGROUND])
+		p->finish = task_of(vx_tq_pop(&g->arrived, VX_PRIO_FOREGROUND, h, &p->favourite));
+	else if (g->local.count[VX_PRIO_FOREGROUND])
+		p->start = task_of(vx_tq_pop(&g->local, VX_PRIO_FOREGROUND, h, &p->favourite));
+	else if (may_issue_locked(g, VX_PRIO_PREFETCH))
+		p->start = task_of(vx_tq_pop(&g->remote, VX_PRIO_PREFETCH, NULL, &p->favourite));
+	else if (g->arrived.count[VX_PRIO_PREFETCH])
+		p->finish = task_of(vx_tq_pop(&g->arrived, VX_PRIO_PREFETCH, h, &p->favourite));
+	else
+		p->start = task_of(vx_tq_pop(&g->local, VX_PRIO_PREFETCH, h, &p->favourite));
+	if (p->start)
+		p->start->state = VX_TASK_RUNNING;
+	if (p->finish)
+		p->finish->state = VX_TASK_RUNNING;
+	return p->start || p->finish;
+}
+
+static void run_picked(struct vx_worker *w, struct picked *p)
+{
+	w->busy = true;
+	vx_jobs_end(&p->ended);
+	if (p->call)
+		p->call->run(p->call);
+	if (p->favourite) {
+		VX_COUNT(sched_favourites);
+		w->favourites++;
+	}
+	if (p->start)
+		vx_task_start(w, p->start);
+	if (p->finish)
+		vx_task_finish(w, p->finish);
+	w->busy = false;
+}
+
+static void *worker_main(void *arg)
+{
+	struct vx_worker *w = arg;
+	struct vx_engine *g = w->engine;
+	struct picked p;
+	bool more;
+
+	for (;;) {
+		{
+			VX_LOCK_SCOPE(&g->mtx);
+			while (!(more = pick_locked(g, w, &p)) && !(g->stopping && g->inflight == 0)) {
+				g->idle++;
+				vx_cond_wait(&g->wake, &g->mtx);
+				g->idle--;
+			}
+		}
+		if (!more)
+			return NULL;
+		run_picked(w, &p);
+	}
+}
+
+static int start_workers(struct vx_engine *g, struct vx_err *e)
+{
+	g->workers = calloc(g->opts.threads, sizeof *g->workers);
+	if (!g->workers)
+		return vx_fail(e, -ENOMEM, "no memory");
+	for (unsigned i = 0; i < g->opts.threads; i++) {
+		struct vx_worker *w = &g->workers[i];
+		char name[32];
+		int r;
+
+		w->engine = g;
+		w->history.worker = i;
+		w->history.workers = g->opts.threads;
+		r = pthread_create(&w->thread, NULL, worker_main, w);
+		if (r)
+			return vx_fail(e, -r, "cannot start worker thread %u: %s", i, strerror(r));
+		snprintf(name, sizeof name, "vx-work%u", i);
+		pthread_setname_np(w->thread, name);
+		g->nworkers++;
+	}
+	return 0;
+}
+
+int vx_engine_new(struct vx_engine **ret, const struct vx_engine_opts *o, struct vx_cache *cache, struct vx_pool *pool,
+		  struct vx_err *e)
+{
+	struct vx_engine *g = calloc(1, sizeof *g);
+	int r;
+
+	if (!g)
+		return vx_fail(e, -ENOMEM, "no memory");
+	g->opts = *o;
+	g->cache = cache;
+	g->pool = pool;
+	vx_mutex_init(&g->mtx, VX_RANK_ENGINE);
+	vx_cond_init(&g->wake);
+	vx_list_init(&g->calls);
+	vx_list_init(&g->ended);
+	for (unsigned i = 0; i < VX_TASK_BUCKETS; i++)
+		vx_list_init(&g->table[i]);
+	vx_tq_init(&g->local);
+	vx_tq_init(&g->remote);
+	vx_tq_init(&g->arrived);
+	r = start_workers(g, e);
+	if (r < 0) {
+		vx_engine_stop(g);
+		vx_engine_free(&g);
+		return r;
+	}
+	*ret = g;
+	return 0;
+}
+
+static void fail_queued_locked(struct vx_engine *g)
+{
+	struct vx_err e;
+	struct vx_link *l, *tmp;
+
+	vx_fail(&e, -ESHUTDOWN, "the mount is ending");
+	for (unsigned i = 0; i < VX_TASK_BUCKETS; i++)
+		vx_list_each_safe(l, tmp, &g->table[i])
+		{
+			struct vx_task *t = vx_list_entry(l, struct vx_task, in_table);
+
+			if (t->state != VX_TASK_QUEUED)
+				continue;
+			vx_tq_remove(queue_of(g, t), &t->item);
+			vx_parts_fail_locked(g, &t->parts, &e, &g->ended);
+			vx_task_free_locked(g, t);
+		}
+}
+
+void vx_engine_stop(struct vx_engine *g)
+{
+	{
+		VX_LOCK_SCOPE(&g->mtx);
+		g->stopping = true;
+		fail_queued_locked(g);
+		pthread_cond_broadcast(&g->wake);
+	}
+	for (unsigned i = 0; i < g->nworkers; i++)
+		pthread_join(g->workers[i].thread, NULL);
+	g->nworkers = 0;
+}
+
+void vx_engine_free(struct vx_engine **pg)
+{
+	struct vx_engine *g = vx_steal(*pg);
+
+	if (!g)
+		return;
+	assert(g->nworkers == 0);
+	vx_tq_done(&g->local);
+	vx_tq_done(&g->remote);
+	vx_tq_done(&g->arrived);
+	pthread_cond_destroy(&g->wake);
+	vx_mutex_done(&g->mtx);
+	free(g->workers);
+	free(g);
+}
+
+void vx_engine_stats(struct vx_engine *g, struct vx_engine_stats *ret)
+{
+	VX_LOCK_SCOPE(&g->mtx);
+	for (int p = 0; p < VX_PRIO_COUNT; p++)
+		ret->queued[p] = g->local.count[p] + g->remote.count[p];
+	ret->arrived = g->arrived.count[VX_PRIO_FOREGROUND] + g->arrived.count[VX_PRIO_PREFETCH];
+	ret->inflight = g->inflight;
+	ret->inflight_bytes = g->inflight_bytes;
+	ret->workers = g->nworkers;
+}
+
+void vx_engine_worker_stats(struct vx_engine *g, unsigned worker, struct vx_worker_stats *ret)
+{
+	const struct vx_worker *w = &g->workers[worker];
+
+	*ret = (struct vx_worker_stats){
+	    .busy = w->busy, .tasks = w->tasks, .favourites = w->favourites, .bytes = w->bytes};
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The arena: memory objects that clients map. Each is a file of exact size in a detached huge-page tmpfs that has no
+ * path, so that the kernel counts its users and a dead process leaks nothing. Where a tmpfs cannot be mounted (no
+ * privilege) each object is a memfd. Any thread; an object's own calls are serialised by its owner.
+ *
+ * Life of an object: create (space is reserved whole, or -ENOSPC) - map and fill - unmap - share read-only - probe
+ * (does any client still have it open or mapped?) - destroy. An object that a client has had is never filled again.
+ */
+#ifndef VX_ARENA_ARENA_H
+#define VX_ARENA_ARENA_H
+
+#include "base/err.h"
+
+struct vx_arena;
+
+struct vx_object {
+	uint64_t id;   /* its name in the arena; 0: no object */
+	uint64_t size; /* exact bytes */
+	int fd;        /* memfd arena only, else -1: a named object needs no descriptor to stay alive */
+};
+
+int vx_arena_new(struct vx_arena **ret, uint64_t limit, struct vx_err *e);
+void vx_arena_free(struct vx_arena **a);
+
+/* True when objects live in a tmpfs of our own, which alone can back passthrough. */
+bool vx_arena_is_tmpfs(const struct vx_arena *a);
+/* Why it is not, or what the kernel would not take: one sentence, or "". */
+const char *vx_arena_note(const struct vx_arena *a);
+
+/* Reserves every byte before it returns: -ENOSPC leaves nothing behind. */
+int vx_object_create(struct vx_arena *a, uint64_t size, struct vx_object *ret, struct vx_err *e);
+void vx_object_destroy(struct vx_arena *a, struct vx_object *o);
+
+/* Memory that the object occupies, which its budget must cover. */
+uint64_t vx_object_charge(uint64_t size);
+
+int vx_object_map(struct vx_arena *a, const struct vx_object *o, bool writable, void **ret, struct vx_err *e);
+void vx_object_unmap(const struct vx_object *o, void *map);
+
+/* A descriptor through the read-only clone of the mount: whoever opens the object by it can never write. tmpfs only. */
+int vx_object_open_shared(struct vx_arena *a, const struct vx_object *o, struct vx_err *e);
+
+/* True when nobody but this process has the object open or mapped. Call only when no OPEN of it is unanswered or
+ * unreleased, it is not registered and we do not map it ourselves: it proves that the object may be freed. */
+bool vx_object_unused(struct vx_arena *a, const struct vx_object *o);
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * info.json, as people and their scripts read it: one member a line, triples on one line. Written
+ * as text, because a JSON library would spread each triple over five lines; strings go through
+ * jansson's escaping. tools/info.schema.json says what each member means. Pure, any thread.
+ */
+#include "vol/volume.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A string with its quotes; false when memory is short. */
+static bool put_string(FILE *f, const char *s)
+{
+	VX_AUTO_FREE char *ascii = NULL, *quoted = NULL;
+	json_t *j = json_string(s);
+
+	if (!j) { /* no UTF-8: a file name may be anything, and an error sentence may end inside a character */
+		ascii = strdup(s);
+		for (char *c = ascii; c && *c; c++)
+			if ((unsigned char)*c >= 0x80)
+				*c = '?';
+		j = ascii ? json_string(ascii) : NULL;
+	}
+	quoted = j ? json_dumps(j, JSON_ENCODE_ANY) : NULL;
+	json_decref(j);
+	return quoted && fputs(quoted, f) >= 0;
+}
+
+static bool put_member(FILE *f, const char *name, const char *value)
+{
+	bool ok;
+
+	fprintf(f, "  \"%s\": ", name);
+	ok = put_string(f, value);
+	fputs(",\n", f);
+	return ok;
+}
+
+/* The shortest decimal number that reads back as the same double. */
+static void put_real(FILE *f, double x)
+{
+	char text[40];
+
+	for (int digits = 15; digits <= 17; digits++) {
+		snprintf(text, sizeof text, "%.*g", digits, x);
+		if (strtod(text, NULL) == x)
+			break;
+	}
+	for (char *c = text; *c; c++)
+		if (*c == ',') /* some locales' decimal point */
+			*c = '.';
+	fputs(text, f);
+}
+
+/* "name": [x, y, z], with null for what the metadata did not say. */
+static void put_int3(FILE *f, const char *name, const int64_t v[3], bool known)
+{
+	if (known)
+		fprintf(f, "\"%s\": [%" PRId64 ", %" PRId64 ", %" PRId64 "]", name, v[0], v[1], v[2]);
+	else
+		fprintf(f, "\"%s\": null", name);
+}
+
+static void put_voxel_size(FILE *f, const struct vx_scale *s)
+{
+	fputs("\"voxel_size\": ", f);
+	if (!(s->resolution[0] > 0)) {
+		fputs("null", f);
+		return;
+	}
+	for (int d = 0; d < 3; d++) {
+		fputs(d ? ", " : "[", f);
+		put_real(f, s->resolution[d]);
+	}
+	fputs("]", f);
+}
+
+static void put_chunk_sizes(FILE *f, const struct vx_scale *s)
+{
+	fputs("\"chunk_sizes\": ", f);
+	if (!s->ngrids)
+		fputs("null", f);
+	for (unsigned g = 0; g < s->ngrids; g++) {
+		const uint64_t *c = s->grids[g].chunk;
+
+		fprintf(f, "%s[%" PRIu64 ", %" PRIu64 ", %" PRIu64 "]%s", g ? ", " : "[", c[0], c[1], c[2],
+			g + 1 == s->ngrids ? "]" : "");
+	}
+}
+
+/* The geometry members that the scale itself and its entry in the list share. */
+static void put_geometry(FILE *f, const struct vx_scale *s, const char *between)
+{
+	put_voxel_size(f, s);
+	fputs(between, f);
+	put_int3(f, "voxel_offset", s->bounds.lo, !vx_box_empty(&s->bounds));
+	fputs(between, f);
+	put_chunk_sizes(f, s);
+	fputs(between, f);
+}
+
+static bool put_encoding(FILE *f, const struct vx_scale *s)
+{
+	const char *name = s->codec ? s->codec->name : s->encoding;
+
+	fputs("\"encoding\": ", f);
+	if (name)
+		return put_string(f, name);
+	fputs("null", f);
+	return true;
+}
+
+static bool put_scale(FILE *f, const struct vx_scale *s, unsigned mip)
+{
+	int64_t size[3];
+	bool ok;
+
+	for (int d = 0; d < 3; d++)
+		size[d] = s->bounds.hi[d] - s->bounds.lo[d];
+	fprintf(f, "    {\"mip\": %u, \"dir\": \"", mip);
+	if (mip)
+		fprintf(f, "mip%u", mip);
+	fputs("\", ", f);
+	put_int3(f, "size", size, !vx_box_empty(&s->bounds));
+	fputs(", ", f);
+	put_geometry(f, s, ", ");
+	ok = put_encoding(f, s);
+	fprintf(f, ", \"readable\": %s, \"error\": ", s->bad.code ? "false" : "true");
+	if (s->bad.code)
+		ok &= put_string(f, s->bad.why);
+	else
+		fputs("null", f);
+	fputs("}", f);
+	return ok;
+}
+
+static void put_shape(FILE *f, const struct vx_volume *v, const struct vx_scale *s)
+{
+	uint64_t n[3], bytes = 0;
+	char box[VX_BOX_NAME_MAX];
+
+	for (int d = 0; d < 3; d++)
+		n[d] = vx_box_extent(&s->bounds, d);
+	fprintf(f, "  \"shape\": {\"x\": %" PRIu64 ", \"y\": %" PRIu64 ", \"z\": %" PRIu64 "},\n", n[0], n[1], n[2]);
+	fputs("  \"numpy_shape\": [", f);
+	if (v->channels > 1)
+		fprintf(f, "%" PRIu32 ", ", v->channels);
+	fprintf(f, "%" PRIu64 ", %" PRIu64 ", %" PRIu64 "],\n", n[2], n[1], n[0]);
+	vx_volume_box_bytes(v, &s->bounds, &bytes);
+	vx_box_print(&s->bounds, box);
+	fprintf(f, "  \"box\": \"%s\",\n  \"bytes\": %" PRIu64 ",\n  ", box, bytes);
+}
+
+static bool put_document(FILE *f, const struct vx_volume *v, unsigned scale, const char *name, const char *source)
+{
+	const struct vx_scale *s = &v->scales[scale];
+	bool ok;
+
+	fputs("{\n", f);
+	ok = put_member(f, "name", name) && put_member(f, "source", source) && put_member(f, "format", "precomputed") &&
+	     put_member(f, "type", v->type) && put_member(f, "dtype", vx_dtype_name(v->dtype));
+	fprintf(f, "  \"channels\": %" PRIu32 ",\n  \"scale\": %u,\n", v->channels, scale);
+	put_shape(f, v, s);
+	put_geometry(f, s, ",\n  ");
+	ok = ok && put_encoding(f, s);
+	fputs(",\n  \"byte_order\": \"little\",\n  \"order\": \"x fastest, then y, z, channel\",\n  \"scales\": [\n",
+	      f);
+	for (unsigned i = 0; ok && i < v->nscales; i++) {
+		ok = put_scale(f, &v->scales[i], i);
+		fputs(i + 1 < v->nscales ? ",\n" : "\n", f);
+	}
+	fputs("  ]\n}\n", f);
+	return ok && !ferror(f);
+}
+
+char *vx_info_json(const struct vx_volume *v, unsigned scale, const char *name, const char *source)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f;
+	bool ok;
+
+	assert(scale < v->nscales && !v->scales[scale].bad.code);
+	f = open_memstream(&text, &len);
+	if (!f)
+		return NULL;
+	ok = put_document(f, v, scale, name, source);
+	if (fclose(f) || !ok) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
