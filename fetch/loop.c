@@ -31,8 +31,6 @@
 #include <sys/eventfd.h>
 
 #define EVENTS 64
-#define MOST_STEPS 64
-#define MOST_HEADERS 2048 /* of a response, usually */
 
 static _Thread_local struct vx_fetcher *on_loop_of; /* set on the loop's thread */
 
@@ -275,7 +273,6 @@ static void adopt(struct vx_fetcher *f, struct vx_fetch *r)
 	t->fetch = r;
 	t->store = r->store;
 	t->pool = f->pool;
-	t->received = &f->received;
 	vx_list_push_back(&f->waiting, &t->link);
 	{
 		VX_LOCK_SCOPE(&f->mtx);
@@ -348,24 +345,10 @@ static int sleep_ms(struct vx_fetcher *f)
 	return (int)vx_min_u64((due - f->now_ns + VX_MS - 1) / VX_MS, 60000);
 }
 
-/* Bytes that are there already are taken at once, while the buffers they go into are in the
- * processor's cache: as long as each step fills curl's buffer, another follows. The bound lets others
- * have their turn. */
-static void serve_socket(struct vx_fetcher *f, int fd, int what)
-{
-	uint64_t before;
-	int running, steps = 0;
-
-	do {
-		before = f->received;
-		curl_multi_socket_action(f->multi, fd, what, &running);
-	} while (f->received - before >= VX_RECEIVE_BYTES - MOST_HEADERS && ++steps < MOST_STEPS);
-}
-
 static void take_events(struct vx_fetcher *f)
 {
 	struct epoll_event ev[EVENTS];
-	int n = epoll_wait(f->epoll_fd, ev, EVENTS, sleep_ms(f));
+	int running, n = epoll_wait(f->epoll_fd, ev, EVENTS, sleep_ms(f));
 
 	f->now_ns = vx_now_ns();
 	for (int i = 0; i < n; i++) {
@@ -383,7 +366,7 @@ static void take_events(struct vx_fetcher *f)
 			what |= CURL_CSELECT_IN;
 		if (ev[i].events & (EPOLLOUT | EPOLLERR))
 			what |= CURL_CSELECT_OUT;
-		serve_socket(f, ev[i].data.fd, what);
+		curl_multi_socket_action(f->multi, ev[i].data.fd, what, &running);
 	}
 }
 
@@ -418,8 +401,14 @@ void *vx_loop_run(void *fetcher)
 
 static int curl_ready = CURLE_FAILED_INIT;
 
+/* Curl allocates its receive buffer anew for each transfer. With malloc's defaults each of them is
+ * mapped, or cut off the heap's end, and cleared by the kernel: a fifth to a half of the loop's time. */
 static void prepare_curl(void)
 {
+#ifdef __GLIBC__
+	mallopt(M_MMAP_THRESHOLD, 1 << 20);
+	mallopt(M_TRIM_THRESHOLD, 32 << 20);
+#endif
 	curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
@@ -428,8 +417,6 @@ static int make_multi(struct vx_fetcher *f)
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 	pthread_once(&once, prepare_curl);
-	mallopt(M_MMAP_THRESHOLD, 4 << 20);
-	mallopt(M_TRIM_THRESHOLD, 64 << 20);
 	if (curl_ready != CURLE_OK)
 		return -ENOMEM;
 	f->idle = calloc(f->opts.connections, sizeof *f->idle);

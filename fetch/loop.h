@@ -43,7 +43,6 @@ struct vx_fetcher {
 	unsigned idle_count, running_count;
 	uint64_t now_ns, curl_due_ns, stall_due_ns;
 	uint64_t random;
-	uint64_t received; /* bytes of bodies */
 };
 
 /* The thread: a request's whole life, until asked to quit. */

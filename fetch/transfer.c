@@ -15,6 +15,9 @@
 #include <string.h>
 #include <strings.h>
 
+/* What curl takes from a socket in one step. Measured over loopback with objects of 256 KiB: less means
+ * more steps, more means buffers that fall out of the processor's cache when many transfers run. */
+#define RECEIVE_BYTES 131072L
 #define FIRST_BODY_BYTES ((uint64_t)65536)
 /* An error's body is read to keep the connection, unless it is longer than a new connection costs. */
 #define DISCARD_BYTES 65536
@@ -112,7 +115,6 @@ static size_t on_body(char *data, size_t one, size_t len, void *arg)
 	enum vx_fault fault;
 
 	t->heard_ns = vx_now_ns();
-	*t->received += len;
 	VX_COUNT_ADD(store_bytes, len);
 	if (t->status != 200) {
 		t->discarded += len;
@@ -149,7 +151,7 @@ CURL *vx_easy_new(const struct vx_fetch_opts *o, struct curl_slist *headers)
 	curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 1L);
 	curl_easy_setopt(h, CURLOPT_MAXREDIRS, (long)VX_MAX_REDIRECTS);
 	curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, (long)vx_min_u64(o->connect_ms, INT32_MAX));
-	curl_easy_setopt(h, CURLOPT_BUFFERSIZE, (long)VX_RECEIVE_BYTES);
+	curl_easy_setopt(h, CURLOPT_BUFFERSIZE, RECEIVE_BYTES);
 	curl_easy_setopt(h, CURLOPT_TCP_NODELAY, 1L);
 	curl_easy_setopt(h, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(h, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);

@@ -12,20 +12,16 @@
 
 #include <curl/curl.h>
 
-/* What one step of curl takes from a socket at most. */
-#define VX_RECEIVE_BYTES 65536
-
 struct vx_transfer {
 	struct vx_link link;        /* in one of the loop's lists */
 	struct vx_link cancel_link; /* in the inbox's list of cancelled; under the inbox's lock */
 	struct vx_fetch *fetch;     /* borrowed until done */
 	struct vx_store *store;     /* of the fetch */
 	struct vx_pool *pool;
-	uint64_t *received; /* the loop's count of bytes */
-	CURL *easy;         /* while an attempt runs */
-	uint64_t due_ns;    /* while it waits for the next one */
-	unsigned tries;     /* attempts begun */
-	struct vx_err err;  /* set once the transfer is over; code 0: fine */
+	CURL *easy;        /* while an attempt runs */
+	uint64_t due_ns;   /* while it waits for the next one */
+	unsigned tries;    /* attempts begun */
+	struct vx_err err; /* set once the transfer is over; code 0: fine */
 
 	/* this attempt */
 	uint64_t begun_ns, heard_ns; /* start, and last byte */

@@ -8,6 +8,8 @@
 #include <jansson.h>
 #include <string.h>
 
+#define PROBES_FOR_STATS 64
+
 static json_t *group(json_t *root, const char *name)
 {
 	json_t *g = json_object_get(root, name);
@@ -57,6 +59,7 @@ static void add_cache(struct vx_fs *fs, json_t *root)
 {
 	struct vx_cache_stats s;
 
+	vx_cache_probe(fs->cache, PROBES_FOR_STATS); /* so that what was just unmapped does not count as pinned */
 	vx_cache_stats(fs->cache, &s);
 	put(root, "cache", "limit", s.limit);
 	put(root, "cache", "bytes", s.bytes);

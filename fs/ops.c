@@ -467,7 +467,7 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 	switch (v.kind) {
 	case VX_NODE_EAGER: /* mounts without passthrough: the box is mapped while it is open */
 		VX_COUNT_ADD(fuse_read_bytes, size);
-		reply_slice(req, ((const struct vx_cbox *)handle)->map, v.bytes, size, off);
+		reply_slice(req, vx_cache_mapped(fs->cache, handle), v.bytes, size, off);
 		return;
 	case VX_NODE_LAZY:
 	case VX_NODE_ALL:

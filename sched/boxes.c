@@ -8,7 +8,7 @@
 #include "base/clock.h"
 #include "base/ledger.h"
 
-#include <stdio.h>
+#include <limits.h>
 
 #define STARVING_LOOK_NS (5 * VX_MS) /* an unmap sends no message: look again this often while somebody waits */
 
@@ -324,7 +324,7 @@ static void *keeper_main(void *arg)
 			starving = !vx_list_empty(&x->starving);
 			stopping = x->stopping;
 		}
-		next = vx_cache_probe(x->cache, starving);
+		next = vx_cache_probe(x->cache, starving ? UINT_MAX : 0);
 		feed_starving(x);
 	}
 	return NULL;

@@ -402,7 +402,7 @@ static void probe_one_locked(struct vx_cache *c, struct vx_cbox *b)
 	tell_waiters_locked(c, b);
 }
 
-uint64_t vx_cache_probe(struct vx_cache *c, bool all)
+uint64_t vx_cache_probe(struct vx_cache *c, unsigned early)
 {
 	VX_LOCK_SCOPE(&c->mtx);
 	uint64_t now = vx_now_ns(), next = UINT64_MAX;
@@ -415,8 +415,10 @@ uint64_t vx_cache_probe(struct vx_cache *c, bool all)
 
 		vx_list_remove(&b->in_suspects);
 		vx_list_push_back(&c->suspects, &b->in_suspects);
-		if ((all || b->probe_ns <= now) && is_idle_locked(b))
-			probe_one_locked(c, b);
+		if (!is_idle_locked(b) || (b->probe_ns > now && !early))
+			continue;
+		early -= b->probe_ns > now;
+		probe_one_locked(c, b);
 	}
 	for (struct vx_link *l = c->suspects.next; l != &c->suspects; l = l->next)
 		next = vx_min_u64(next, vx_list_entry(l, struct vx_cbox, in_suspects)->probe_ns);

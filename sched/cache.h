@@ -89,9 +89,9 @@ void vx_cache_each_ready(struct vx_cache *c, const struct vx_source *src, unsign
 /* Takes `bytes` of the budget, evicting as needed. -ENOSPC: what is left is in use. */
 int vx_cache_reserve(struct vx_cache *c, uint64_t bytes);
 void vx_cache_unreserve(struct vx_cache *c, uint64_t bytes);
-/* Looks again at boxes that clients may have unmapped by now: all of them, or those whose time has come. Returns when
- * to call again (vx_now_ns clock; UINT64_MAX: no need). */
-uint64_t vx_cache_probe(struct vx_cache *c, bool all);
+/* Looks again at boxes that clients may have unmapped by now: those whose time has come, and up to `early` others.
+ * Returns when to call again (vx_now_ns clock; UINT64_MAX: no need). */
+uint64_t vx_cache_probe(struct vx_cache *c, unsigned early);
 
 /* ---- pins of a READY box, under the lock ---- */
 void vx_cache_opened_locked(struct vx_cache *c, struct vx_cbox *b, uint32_t n);
@@ -112,6 +112,8 @@ void vx_cache_fill_failed_locked(struct vx_cache *c, struct vx_cbox *b);
 /* Maps a pinned box into this process (read-only unless it is being filled) and keeps the map until unmap. */
 int vx_cache_map(struct vx_cache *c, struct vx_cbox *b, struct vx_err *e);
 void vx_cache_unmap(struct vx_cache *c, struct vx_cbox *b);
+/* The map, between the two. */
+const void *vx_cache_mapped(struct vx_cache *c, const struct vx_cbox *b);
 
 /* ---- parts that are here already ---- */
 struct vx_piece {
@@ -141,6 +143,7 @@ void vx_cache_keep(struct vx_cache *c, const struct vx_cell_key *k, struct vx_bu
 struct vx_cache_stats {
 	uint64_t limit, bytes, pinned_bytes, object_bytes, kept_bytes, objects, kept, open_boxes, mapped_boxes, shared;
 };
+/* pinned_bytes counts what is open, being filled, or not yet proven unmapped. */
 void vx_cache_stats(struct vx_cache *c, struct vx_cache_stats *ret);
 
 #endif

@@ -91,6 +91,12 @@ void vx_cache_unmap(struct vx_cache *c, struct vx_cbox *b)
 	unuse_map_locked(c, b);
 }
 
+const void *vx_cache_mapped(struct vx_cache *c, const struct vx_cbox *b)
+{
+	VX_LOCK_SCOPE(&c->mtx);
+	return b->map;
+}
+
 /* ---- cover ---- */
 
 struct cover {

@@ -27,7 +27,7 @@ struct vx_engine_opts {
 struct vx_want {
 	struct vx_box box;
 	struct vx_place to;
-	uint32_t chan, nchan; /* which channels */
+	uint32_t chan, nchan; /* channels from chan on, >= 1 */
 	unsigned grid;
 };
 

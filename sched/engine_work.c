@@ -67,18 +67,21 @@ static void mark_landed(const struct vx_task *t, const struct vx_part *p)
 static int serve_part(const struct vx_task *t, const struct vx_part *p, const struct supply *s, struct vx_err *e)
 {
 	const struct vx_scale *scale = &t->src->meta->scales[t->mip];
+	const struct vx_want *want = &p->job->want[p->want];
 	struct vx_chunk_form form = form_of(t);
 	struct vx_place to = place_of(p, &p->box, form.width);
 	struct vx_box rel;
 	uint64_t n[3];
 
-	if (!p->job->want[p->want].to.at)
+	if (!want->to.at)
 		return 0;
 	if (s->zeros) {
 		extents(&p->box, n);
-		vx_place_zero(&to, n, form.channels, form.width);
+		vx_place_zero(&to, n, want->nchan, form.width);
 		return 0;
 	}
+	form.pick.first = want->chan;
+	form.pick.some = want->nchan;
 	for (int d = 0; d < 3; d++) {
 		rel.lo[d] = p->box.lo[d] - t->cell_box.lo[d];
 		rel.hi[d] = p->box.hi[d] - t->cell_box.lo[d];
@@ -99,10 +102,11 @@ static bool serve_from_boxes(struct vx_worker *w, const struct vx_task *t, const
 {
 	struct vx_engine *g = w->engine;
 	struct vx_piece piece[VX_PIECES_MAX];
+	const struct vx_want *want = &p->job->want[p->want];
 	uint32_t width = vx_dtype_width(t->src->meta->dtype);
 	unsigned n;
 
-	if (!p->job->want[p->want].to.at)
+	if (!want->to.at)
 		return false;
 	n = vx_cache_cover(g->cache, t->src, t->mip, t->key.grid, t->key.cell, &p->box, piece);
 	for (unsigned i = 0; i < n; i++) {
@@ -110,7 +114,8 @@ static bool serve_from_boxes(struct vx_worker *w, const struct vx_task *t, const
 		uint64_t ext[3];
 
 		extents(&piece[i].box, ext);
-		vx_place_copy(&to, &piece[i].from, ext, t->src->meta->channels, width);
+		piece[i].from.at += want->chan * piece[i].from.chan;
+		vx_place_copy(&to, &piece[i].from, ext, want->nchan, width);
 	}
 	if (!n)
 		return false;
@@ -254,7 +259,7 @@ static void unpack(struct vx_worker *w, struct vx_task *t, struct vx_fetched *go
 	}
 	VX_COUNT(chunks_fetched);
 	learn_size(t, got->body->len);
-	r = vx_pack_from_content_encoding(got->content_encoding, &pack, &s->err);
+	r = got->content_encoding[0] ? vx_pack_from_content_encoding(got->content_encoding, &pack, &s->err) : 0;
 	if (r == 0)
 		r = vx_unpack(w->engine->pool, pack, got->body, scale->codec->exact_payload(&form),
 			      scale->codec->max_payload(&form), &s->payload, &s->err);

@@ -88,7 +88,7 @@ static int read_info(struct vx_source *s, struct vx_err *e)
 		*e = f.got.err;
 		return e->code;
 	}
-	r = vx_pack_from_content_encoding(f.got.content_encoding, &pack, e);
+	r = f.got.content_encoding[0] ? vx_pack_from_content_encoding(f.got.content_encoding, &pack, e) : 0;
 	if (r == 0 && packed->len == 0)
 		r = vx_fail(e, -EBADMSG, "the document is empty");
 	if (r == 0)

@@ -16,7 +16,16 @@ struct vx_chunk_form {
 	uint32_t channels; /* >= 1 */
 	uint32_t width;    /* bytes of one voxel of one channel: 1, 2, 4, 8 */
 	uint32_t block[3]; /* compressed_segmentation only */
+	/* The channels to decode: `some` of them from `first` on; 0: all. */
+	struct {
+		uint32_t first, some;
+	} pick;
 };
+
+static inline uint32_t vx_chunk_form_picked(const struct vx_chunk_form *f)
+{
+	return f->pick.some ? f->pick.some : f->channels;
+}
 
 /* Decoded bytes of the whole chunk. Forms are checked when a volume is opened: this fits and is <=
  * VX_MAX_CHUNK_BYTES. */
@@ -35,7 +44,7 @@ struct vx_codec {
 	/* The payload's exact length where the form fixes it (raw), else 0. */
 	uint64_t (*exact_payload)(const struct vx_chunk_form *f);
 
-	/* Decodes the voxels of `part` (inside [0,n), not empty), all channels, to `to`, which is
+	/* Decodes the voxels of `part` (inside [0,n), not empty), the picked channels, to `to`, which is
 	 * the place of part's corner. On failure the destination holds rubbish: -EBADMSG and a
 	 * sentence. Reads nothing outside data[0,len) and writes nothing outside the part. */
 	int (*decode)(const struct vx_chunk_form *f, const uint8_t *data, size_t len, const struct vx_box *part,

@@ -10,6 +10,7 @@
  * and blocks whose rows are no multiple of 8, through the loop here.
  */
 #include "codec/cseg.h"
+#include "codec/stream.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -22,8 +23,14 @@
 #define MAX_PAYLOAD (2 * VX_MAX_CHUNK_BYTES)
 /* More voxels than any values of a block could cover; keeps 32 times this within 64 bits. */
 #define BLOCK_VOXELS_CAP ((uint64_t)1 << 58)
-/* A destination larger than this does not fit a cache: write past it. */
-#define STREAM_BYTES ((uint64_t)16 << 20)
+#define STAGE_BYTES ((uint64_t)16 << 10)
+
+/* How voxels reach a destination too large for the caches. */
+enum way {
+	STORED,   /* it is not: ordinary stores */
+	STREAMED, /* rows of eights are cache lines of it: the loops stream them */
+	STAGED,   /* decode some blocks to the stack, then stream whole lines from there */
+};
 
 struct chan {
 	const struct vx_chunk_form *f;
@@ -36,7 +43,7 @@ struct chan {
 	uint64_t block_voxels; /* capped */
 	struct vx_place to;
 	uint32_t index;
-	bool stream;
+	enum way way;
 };
 
 struct block {
@@ -179,7 +186,7 @@ static void rows_of_eights(const struct chan *c, const struct block *b, int clas
 	    .nz = b->n[2],
 	};
 	bool wide = c->f->width == 8;
-	cseg_rows_fn *stream = c->stream && (uintptr_t)r.to % 64 == 0 ? c->k->stream[wide][class] : NULL;
+	cseg_rows_fn *stream = c->way == STREAMED && (uintptr_t)r.to % 64 == 0 ? c->k->stream[wide][class] : NULL;
 
 	(stream ? stream : c->k->rows[wide][class])(&r);
 }
@@ -250,14 +257,19 @@ static int decode_block(const struct chan *c, const uint64_t at[3])
 	return 0;
 }
 
-static int decode_channel(const struct chan *c)
+static void blocks_of(const struct chan *c, uint64_t lo[3], uint64_t hi[3])
 {
-	uint64_t lo[3], hi[3], at[3];
-
 	for (int d = 0; d < 3; d++) {
 		lo[d] = (uint64_t)c->part->lo[d] / c->f->block[d];
 		hi[d] = vx_div_up((uint64_t)c->part->hi[d], c->f->block[d]);
 	}
+}
+
+static int decode_part(const struct chan *c)
+{
+	uint64_t lo[3], hi[3], at[3];
+
+	blocks_of(c, lo, hi);
 	for (at[2] = lo[2]; at[2] < hi[2]; at[2]++)
 		for (at[1] = lo[1]; at[1] < hi[1]; at[1]++)
 			for (at[0] = lo[0]; at[0] < hi[0]; at[0]++) {
@@ -269,10 +281,71 @@ static int decode_channel(const struct chan *c)
 	return 0;
 }
 
-/* Of the whole box that the place lies in, all that is known here is its strides. */
-static bool large_place(const struct vx_place *to, const struct vx_box *part)
+/* The blocks `at` to at + n (along x), by way of the stack. */
+static int decode_staged(const struct chan *c, const uint64_t at[3], uint64_t n)
 {
-	return to->chan >= STREAM_BYTES || to->plane >= STREAM_BYTES / vx_box_extent(part, 2);
+	_Alignas(64) uint8_t stage[STAGE_BYTES];
+	struct vx_box batch = *c->part, tile;
+	struct chan staged = *c;
+	struct vx_place to;
+	uint64_t size[3];
+	int err;
+
+	for (int d = 0; d < 3; d++) {
+		tile.lo[d] = (int64_t)(at[d] * c->f->block[d]);
+		tile.hi[d] = tile.lo[d] + (int64_t)(c->f->block[d] * (d == 0 ? n : 1));
+	}
+	vx_box_clip(c->part, &tile, &batch); /* every block here meets the part */
+	for (int d = 0; d < 3; d++)
+		size[d] = vx_box_extent(&batch, d);
+	staged.part = &batch;
+	staged.way = STORED;
+	staged.to = vx_place_packed(stage, size, c->f->width);
+	err = decode_part(&staged);
+	if (err < 0)
+		return err;
+	to = vx_place_at(&c->to, c->part, &batch, c->f->width);
+	stream_copy(&to, &staged.to, size, 1, c->f->width);
+	return 0;
+}
+
+/* How many blocks along x fit the stage; 0 when not even one does. */
+static uint64_t stage_blocks(const struct vx_chunk_form *f)
+{
+	uint64_t bytes;
+
+	if (!vx_mul_u64(block_voxels(f), f->width, &bytes) || bytes > STAGE_BYTES)
+		return 0;
+	return STAGE_BYTES / bytes;
+}
+
+static int decode_channel(const struct chan *c)
+{
+	uint64_t lo[3], hi[3], at[3], n = stage_blocks(c->f);
+
+	if (c->way != STAGED || n == 0)
+		return decode_part(c);
+	blocks_of(c, lo, hi);
+	for (at[2] = lo[2]; at[2] < hi[2]; at[2]++)
+		for (at[1] = lo[1]; at[1] < hi[1]; at[1]++)
+			for (at[0] = lo[0]; at[0] < hi[0]; at[0] += n) {
+				int err = decode_staged(c, at, vx_min_u64(n, hi[0] - at[0]));
+
+				if (VX_UNLIKELY(err < 0))
+					return err;
+			}
+	return 0;
+}
+
+static enum way choose_way(const struct chan *c)
+{
+	uint64_t first = (uint64_t)c->part->lo[0] % 8 * 8; /* where the line of the first group starts */
+	bool lines = c->f->width == 8 && c->f->block[0] % 8 == 0 && c->k->stream[1][0] &&
+		     (c->to.row | c->to.plane | c->to.chan) % 64 == 0 && ((uintptr_t)c->to.at - first) % 64 == 0;
+
+	if (!stream_worthwhile(&c->to, vx_box_extent(c->part, 2)))
+		return STORED;
+	return lines ? STREAMED : STAGED;
 }
 
 int cseg_decode(const struct cseg_kernels *k, const struct vx_chunk_form *f, const uint8_t *data, size_t len,
@@ -288,8 +361,8 @@ int cseg_decode(const struct cseg_kernels *k, const struct vx_chunk_form *f, con
 	if (words < f->channels)
 		return vx_fail(e, -EBADMSG, "compressed_segmentation: %zu bytes hold no offsets for %u channels", len,
 			       f->channels);
-	c.stream = large_place(to, part) && (to->row | to->plane) % 64 == 0;
-	for (c.index = 0; c.index < f->channels; c.index++) {
+	c.way = choose_way(&c);
+	for (c.index = f->pick.first; c.index < f->pick.first + vx_chunk_form_picked(f); c.index++) {
 		uint64_t start = load32(data + (size_t)c.index * 4);
 		int err;
 
@@ -300,13 +373,13 @@ int cseg_decode(const struct cseg_kernels *k, const struct vx_chunk_form *f, con
 				       c.index, start, blocks, words);
 		c.words = data + start * 4;
 		c.n_words = words - start;
-		c.to.at = to->at + c.index * to->chan;
+		c.to.at = to->at + (c.index - f->pick.first) * to->chan;
 		err = decode_channel(&c);
 		if (err < 0)
 			return err;
 	}
-	if (c.stream)
-		cseg_fence();
+	if (c.way != STORED)
+		stream_fence();
 	return 0;
 }
 

@@ -3,6 +3,7 @@
  * that reads and writes each byte of the part once and nothing else.
  */
 #include "codec/codec.h"
+#include "codec/stream.h"
 
 #include <inttypes.h>
 
@@ -19,7 +20,13 @@ static int decode(const struct vx_chunk_form *f, const uint8_t *data, size_t len
 	from = vx_place_at(&from, &whole, part, f->width);
 	for (int d = 0; d < 3; d++)
 		n[d] = vx_box_extent(part, d);
-	vx_place_copy(to, &from, n, f->channels, f->width);
+	if (stream_worthwhile(to, n[2])) {
+		stream_copy(to, &from, n, f->channels, f->width);
+		stream_fence();
+	} else {
+		from.at += f->pick.first * from.chan;
+	vx_place_copy(to, &from, n, vx_chunk_form_picked(f), f->width);
+	}
 	return 0;
 }
 

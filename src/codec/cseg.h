@@ -28,14 +28,13 @@ typedef void cseg_rows_fn(const struct cseg_rows *r);
 struct cseg_kernels {
 	cseg_rows_fn *rows[2][CSEG_BITS_CLASSES]; /* [uint64][bits class] */
 	/* The same with stores that pass the caches by; NULL where there is none. Needs `to`, row
-	 * and plane to be multiples of 64; cseg_fence() must follow before others may look. */
+	 * and plane to be multiples of 64; stream_fence() must follow before others may look. */
 	cseg_rows_fn *stream[2][CSEG_BITS_CLASSES];
 };
 
 /* NULL when this processor cannot. */
 const struct cseg_kernels *cseg_kernels(enum cseg_level level);
 enum cseg_level cseg_best_level(void);
-void cseg_fence(void);
 
 /* vx_codec_cseg.decode at a given level, so that tests reach each of them. */
 int cseg_decode(const struct cseg_kernels *k, const struct vx_chunk_form *f, const uint8_t *data, size_t len,

@@ -380,20 +380,11 @@ const struct cseg_kernels *cseg_kernels(enum cseg_level level)
 	}
 }
 
-void cseg_fence(void)
-{
-	_mm_sfence();
-}
-
 #else
 
 const struct cseg_kernels *cseg_kernels(enum cseg_level level)
 {
 	return level == CSEG_PORTABLE ? &portable_kernels : NULL;
-}
-
-void cseg_fence(void)
-{
 }
 
 #endif

@@ -56,10 +56,9 @@ static void check_box(const uint64_t lo[3], const uint64_t hi[3], const uint64_t
 			}
 	qsort(all, n, sizeof *all, by_code);
 	vx_order_init(&o, lo, hi, morton);
-	for (i = 0; i < n; i++) {
-		ck_assert(vx_order_next(&o, at));
-		ck_assert_mem_eq(at, all[i].at, sizeof at);
-	}
+	for (i = 0; i < n; i++) /* Check's own asserts each cost a system call */
+		if (!vx_order_next(&o, at) || memcmp(at, all[i].at, sizeof at))
+			ck_abort_msg("cell %zu of %zu", i, n);
 	for (i = 0; i < 3; i++)
 		ck_assert(!vx_order_next(&o, at));
 	free(all);
@@ -121,11 +120,13 @@ static uint64_t walk(const uint64_t lo[3], const uint64_t hi[3], bool morton)
 		uint64_t rel[3], code;
 
 		for (int d = 0; d < 3; d++) {
-			ck_assert(at[d] >= lo[d] && at[d] < hi[d]);
+			if (at[d] < lo[d] || at[d] >= hi[d])
+				ck_abort_msg("outside after %llu", (unsigned long long)n);
 			rel[d] = at[d] - o.base[d];
 		}
 		code = vx_morton(rel);
-		ck_assert(n == 0 || !o.morton || code > last);
+		if (n && o.morton && code <= last)
+			ck_abort_msg("out of order after %llu", (unsigned long long)n);
 		last = code;
 		n++;
 	}
@@ -150,7 +151,7 @@ START_TEST(long_thin_boxes_are_cheap)
 
 	ck_assert_uint_eq(walk(b, b + 3, true), want);
 	ck_assert_uint_eq(walk(b, b + 3, false), want);
-	ck_assert_uint_lt(vx_now_ns() - start, 30 * VX_SEC);
+	ck_assert_uint_lt(vx_now_ns() - start, 10 * VX_SEC); /* some 0.1 s */
 }
 END_TEST
 
@@ -201,7 +202,9 @@ START_TEST(codes)
 	for (int i = 0; i < 10000; i++) {
 		const uint64_t c[3] = {below(UINT64_MAX), below(UINT64_MAX), below(UINT64_MAX)};
 
-		ck_assert_uint_eq(vx_morton(c), naive_morton(c));
+		if (vx_morton(c) != naive_morton(c))
+			ck_abort_msg("%llx %llx %llx", (unsigned long long)c[0], (unsigned long long)c[1],
+				     (unsigned long long)c[2]);
 	}
 }
 END_TEST

@@ -11,14 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Reads tests/unit/<name>; VX_SRC is the top of the sources. */
+/* Reads tests/unit/<name>. */
 static char *slurp(const char *name, size_t *len)
 {
-	const char *src = getenv("VX_SRC");
 	char path[4096], *text = malloc(1 << 20);
 	FILE *f;
 
-	snprintf(path, sizeof path, "%s/tests/unit/%s", src ? src : ".", name);
+	snprintf(path, sizeof path, VX_SOURCE_ROOT "/tests/unit/%s", name);
 	f = fopen(path, "rb");
 	ck_assert_msg(f != NULL, "%s: %s", path, strerror(errno));
 	*len = fread(text, 1, 1 << 20, f);
