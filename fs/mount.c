@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Construction in order of dependence, destruction in reverse: transfers end first, so that nothing arrives any more;
- * then who waits for space; then the workers; then what they worked on.
+ * Construction in order of dependence, destruction in reverse: who waits for space gives up first; then nothing is
+ * asked of stores any more, and transfers end; then the workers; then what they worked on.
  */
 #include "fs/mount.h"
 #include "base/clock.h"
@@ -116,10 +116,12 @@ void vx_fs_free(struct vx_fs **pfs)
 	if (!fs)
 		return;
 	vx_warmer_stop(&fs->warmer);
-	if (fs->fetcher)
-		vx_fetcher_stop(fs->fetcher);
 	if (fs->boxes)
 		vx_boxes_stop(fs->boxes);
+	if (fs->engine)
+		vx_engine_quit(fs->engine);
+	if (fs->fetcher)
+		vx_fetcher_stop(fs->fetcher);
 	if (fs->engine)
 		vx_engine_stop(fs->engine);
 	vx_engine_free(&fs->engine);

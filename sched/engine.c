@@ -474,14 +474,17 @@ static void fail_queued_locked(struct vx_engine *g)
 		}
 }
 
+void vx_engine_quit(struct vx_engine *g)
+{
+	VX_LOCK_SCOPE(&g->mtx);
+	g->stopping = true;
+	fail_queued_locked(g);
+	pthread_cond_broadcast(&g->wake);
+}
+
 void vx_engine_stop(struct vx_engine *g)
 {
-	{
-		VX_LOCK_SCOPE(&g->mtx);
-		g->stopping = true;
-		fail_queued_locked(g);
-		pthread_cond_broadcast(&g->wake);
-	}
+	vx_engine_quit(g);
 	for (unsigned i = 0; i < g->nworkers; i++)
 		pthread_join(g->workers[i].thread, NULL);
 	g->nworkers = 0;

@@ -54,7 +54,9 @@ struct vx_job {
 
 int vx_engine_new(struct vx_engine **ret, const struct vx_engine_opts *o, struct vx_cache *cache, struct vx_pool *pool,
 		  struct vx_err *e);
-/* Fails what is under way with -ESHUTDOWN and joins the workers. Stop the fetcher first. */
+/* The end has three steps: quit (nothing is asked of stores any more, what waits fails with -ESHUTDOWN), then the
+ * fetcher is stopped, then stop joins the workers. */
+void vx_engine_quit(struct vx_engine *g);
 void vx_engine_stop(struct vx_engine *g);
 void vx_engine_free(struct vx_engine **g);
 

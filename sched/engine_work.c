@@ -318,37 +318,60 @@ static void on_fetched(struct vx_fetch *f, struct vx_fetched *got)
 	free(r);
 }
 
-static void ask_remote(struct vx_worker *w, struct vx_task *t)
+static struct vx_request *request_new(struct vx_engine *g, struct vx_task *t)
 {
-	struct vx_engine *g = w->engine;
 	struct vx_request *r = calloc(1, sizeof *r);
 
-	if (!r) {
-		struct supply s = {0};
-
-		vx_fail(&s.err, -ENOMEM, "no memory");
-		serve_all(w, t, &s, false);
-		return;
-	}
+	if (!r)
+		return NULL;
 	fetch_init(&r->fetch, t);
 	r->fetch.done = on_fetched;
 	r->engine = g;
 	r->task = t;
 	r->started_ns = vx_now_ns();
 	r->charged = vx_max_u64(r->fetch.expect, CHARGE_MIN);
+	return r;
+}
+
+static void fail_all(struct vx_worker *w, struct vx_task *t, int code, const char *why)
+{
+	struct supply s = {0};
+
+	vx_fail(&s.err, code, "%s", why);
+	serve_all(w, t, &s, false);
+}
+
+static void ask_remote(struct vx_worker *w, struct vx_task *t)
+{
+	struct vx_engine *g = w->engine;
+	struct vx_request *r = request_new(g, t);
+	bool stopping;
+
+	if (!r) {
+		fail_all(w, t, -ENOMEM, "no memory");
+		return;
+	}
 	{
 		VX_LOCK_SCOPE(&g->mtx);
+		stopping = g->stopping;
 		if (end_if_unwanted_locked(g, t)) {
 			free(r);
 			return;
 		}
-		t->state = VX_TASK_FETCHING;
-		t->request = r;
-		g->inflight++;
-		g->inflight_bytes += r->charged;
-		/* Submitted under the lock, so that a cancel never meets a request that the store does not know. */
-		vx_store_submit(t->src->store, &r->fetch);
+		if (!stopping) {
+			t->state = VX_TASK_FETCHING;
+			t->request = r;
+			g->inflight++;
+			g->inflight_bytes += r->charged;
+			/* Submitted under the lock: a cancel never meets a request that the store does not know, and
+			 * none is sent once the engine has quit. */
+			vx_store_submit(t->src->store, &r->fetch);
+		}
 	}
+	if (!stopping)
+		return;
+	free(r);
+	fail_all(w, t, -ESHUTDOWN, "the mount is ending");
 }
 
 /* ---- the two entry points ---- */

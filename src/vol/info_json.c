@@ -113,6 +113,16 @@ static bool put_encoding(FILE *f, const struct vx_scale *s)
 	return true;
 }
 
+/* Whether voxfs serves the scale, and why not. */
+static bool put_state(FILE *f, const struct vx_scale *s, const char *between)
+{
+	fprintf(f, "\"readable\": %s%s\"error\": ", s->bad.code ? "false" : "true", between);
+	if (s->bad.code)
+		return put_string(f, s->bad.why);
+	fputs("null", f);
+	return true;
+}
+
 static bool put_scale(FILE *f, const struct vx_scale *s, unsigned mip)
 {
 	int64_t size[3];
@@ -128,20 +138,21 @@ static bool put_scale(FILE *f, const struct vx_scale *s, unsigned mip)
 	fputs(", ", f);
 	put_geometry(f, s, ", ");
 	ok = put_encoding(f, s);
-	fprintf(f, ", \"readable\": %s, \"error\": ", s->bad.code ? "false" : "true");
-	if (s->bad.code)
-		ok &= put_string(f, s->bad.why);
-	else
-		fputs("null", f);
+	fputs(", ", f);
+	ok &= put_state(f, s, ", ");
 	fputs("}", f);
 	return ok;
 }
 
 static void put_shape(FILE *f, const struct vx_volume *v, const struct vx_scale *s)
 {
-	uint64_t n[3], bytes = 0;
+	uint64_t n[3], bytes;
 	char box[VX_BOX_NAME_MAX];
 
+	if (vx_box_empty(&s->bounds) || !vx_volume_box_bytes(v, &s->bounds, &bytes)) {
+		fputs("  \"shape\": null,\n  \"numpy_shape\": null,\n  \"box\": null,\n  \"bytes\": null,\n  ", f);
+		return;
+	}
 	for (int d = 0; d < 3; d++)
 		n[d] = vx_box_extent(&s->bounds, d);
 	fprintf(f, "  \"shape\": {\"x\": %" PRIu64 ", \"y\": %" PRIu64 ", \"z\": %" PRIu64 "},\n", n[0], n[1], n[2]);
@@ -149,7 +160,6 @@ static void put_shape(FILE *f, const struct vx_volume *v, const struct vx_scale 
 	if (v->channels > 1)
 		fprintf(f, "%" PRIu32 ", ", v->channels);
 	fprintf(f, "%" PRIu64 ", %" PRIu64 ", %" PRIu64 "],\n", n[2], n[1], n[0]);
-	vx_volume_box_bytes(v, &s->bounds, &bytes);
 	vx_box_print(&s->bounds, box);
 	fprintf(f, "  \"box\": \"%s\",\n  \"bytes\": %" PRIu64 ",\n  ", box, bytes);
 }
@@ -162,7 +172,9 @@ static bool put_document(FILE *f, const struct vx_volume *v, unsigned scale, con
 	fputs("{\n", f);
 	ok = put_member(f, "name", name) && put_member(f, "source", source) && put_member(f, "format", "precomputed") &&
 	     put_member(f, "type", v->type) && put_member(f, "dtype", vx_dtype_name(v->dtype));
-	fprintf(f, "  \"channels\": %" PRIu32 ",\n  \"scale\": %u,\n", v->channels, scale);
+	fprintf(f, "  \"channels\": %" PRIu32 ",\n  \"scale\": %u,\n  ", v->channels, scale);
+	ok = ok && put_state(f, s, ",\n  ");
+	fputs(",\n", f);
 	put_shape(f, v, s);
 	put_geometry(f, s, ",\n  ");
 	ok = ok && put_encoding(f, s);
@@ -183,7 +195,7 @@ char *vx_info_json(const struct vx_volume *v, unsigned scale, const char *name, 
 	FILE *f;
 	bool ok;
 
-	assert(scale < v->nscales && !v->scales[scale].bad.code);
+	assert(scale < v->nscales);
 	f = open_memstream(&text, &len);
 	if (!f)
 		return NULL;

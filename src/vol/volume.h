@@ -80,9 +80,9 @@ bool vx_box_parse(const char *s, size_t len, struct vx_box *ret);
 #define VX_BOX_NAME_MAX 128
 int vx_box_print(const struct vx_box *b, char ret[VX_BOX_NAME_MAX]); /* returns the length */
 
-/* info.json of one good scale of a volume, malloc'd text with a final newline; the schema is
- * tools/info.schema.json. NULL when memory is short. Bytes of `name` and `source` that are no UTF-8
- * are shown as "?". */
+/* info.json of one scale of a volume, malloc'd text with a final newline; the schema is
+ * tools/info.schema.json. Of a bad scale it says why, and null for what is not known. NULL when
+ * memory is short. Bytes of `name` and `source` that are no UTF-8 are shown as "?". */
 char *vx_info_json(const struct vx_volume *v, unsigned scale, const char *name, const char *source);
 
 #endif

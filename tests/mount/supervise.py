@@ -20,6 +20,7 @@ SKIP_STATUS = 77
 TROUBLE = re.compile(r"ERROR: \w*Sanitizer|runtime error:|WARNING: ThreadSanitizer|SUMMARY: \w*Sanitizer|"
                      r"[Aa]ssertion|VX_ASSERT|lock order|corrupted")
 MNT_FORCE, MNT_DETACH, UMOUNT_NOFOLLOW = 1, 2, 8
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -31,6 +32,12 @@ class Skip(Exception):
 def umount(path, flags=0):
     """0 or an errno."""
     return 0 if _libc.umount2(os.fsencode(path), flags | UMOUNT_NOFOLLOW) == 0 else ctypes.get_errno()
+
+
+def unshare_mounts():
+    """A mount namespace for this process and those it starts; it ends with the last of them."""
+    if _libc.unshare(CLONE_NEWNS) or _libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None):
+        raise Skip("no mount namespace: " + os.strerror(ctypes.get_errno()))
 
 
 def mounts_below(top):
@@ -173,7 +180,7 @@ def _body(function, make_context, top):
             f.write(str(why))
         status = SKIP_STATUS
     except BaseException as e:
-        if e.__context__ and not e.__cause__:  # what went wrong first; the rest is its consequence
+        if e.__context__ and not e.__suppress_context__:  # what went wrong first; the rest is its consequence
             print("Then: %s: %s" % (type(e).__name__, str(e)[:200]), file=sys.stderr)
             e = e.__context__
         traceback.print_exception(e, chain=False)

@@ -65,6 +65,7 @@ def test_ordinary_user(t):
     v = t.volume(**VOLUME)
     if t.client(os.access, t.settings.voxfs, os.X_OK, nobody=True).result() is not True:
         raise Skip("the build directory is not readable for other users")
+    t.own_namespace()
     m = t.mount(v, nobody=True)
     where = m.file(v.bounds())
     want = hashlib.sha256(v.bytes(v.bounds())).hexdigest()

@@ -78,16 +78,18 @@ def mutations(document):
 
 def check_sums(document):
     """What a schema cannot say: the members agree with one another."""
-    shape = [document["shape"][d] for d in "zyx"]
     channels = document["channels"]
     own = document["scales"][document["scale"]]
-    offset = document["voxel_offset"]
-    assert document["numpy_shape"] == ([channels] if channels > 1 else []) + shape
-    assert document["bytes"] == math.prod(shape) * channels * WIDTH[document["dtype"]]
-    assert own["size"] == shape[::-1] and own["readable"]
-    assert document["box"] == "_".join(f"{o}-{o + n}" for o, n in zip(offset, own["size"]))
-    for key in ("voxel_size", "voxel_offset", "chunk_sizes", "encoding"):
+    for key in ("readable", "error", "voxel_size", "voxel_offset", "chunk_sizes", "encoding"):
         assert document[key] == own[key]
+    if document["shape"]:
+        shape = [document["shape"][d] for d in "zyx"]
+        assert own["size"] == shape[::-1]
+        assert document["numpy_shape"] == ([channels] if channels > 1 else []) + shape
+        assert document["bytes"] == math.prod(shape) * channels * WIDTH[document["dtype"]]
+        assert document["box"] == "_".join(f"{o}-{o + n}" for o, n in zip(document["voxel_offset"], own["size"]))
+    else:
+        assert not document["readable"]
     for mip, scale in enumerate(document["scales"]):
         assert scale["mip"] == mip and scale["dir"] == (f"mip{mip}" if mip else "")
 

@@ -437,6 +437,13 @@ START_TEST(info_json_says_it_all)
 	ck_member(json_array_get(scales, 2), "size", "[2097152, 2097152, 1]");
 	json_decref(j);
 
+	j = info_json(v, 1, "", ""); /* of the bad one */
+	ck_member(j, "readable", "false");
+	ck_member(j, "error", "\"scales[1].key is a number; it must be a string\"");
+	ck_member(j, "shape", "null");
+	ck_member(j, "bytes", "null");
+	json_decref(j);
+
 	v->channels = 1;
 	j = info_json(v, 2, "", "");
 	ck_member(j, "numpy_shape", "[1, 2097152, 2097152]");

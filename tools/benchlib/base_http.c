@@ -10,7 +10,7 @@
 struct http_loop {
 	const struct bench_grid *grid;
 	struct bench_cells cells;
-	uint64_t next, bytes;
+	uint64_t next, done, bytes;
 	CURLM *multi;
 };
 
@@ -62,6 +62,7 @@ static void collect(struct http_loop *l)
 			exit(1);
 		}
 		curl_multi_remove_handle(l->multi, h);
+		l->done++;
 		if (!ask_next(l, h))
 			curl_easy_cleanup(h);
 	}
@@ -84,13 +85,13 @@ int bench_http(const struct bench_args *a)
 	bench_cells_of(&g, &g.box, &l.cells);
 	for (unsigned i = 0; i < connections && ask_next(&l, new_handle(&l)); i++)
 		continue;
-	do {
+	for (;;) {
 		curl_multi_perform(l.multi, &running);
 		collect(&l);
-		curl_multi_perform(l.multi, &running);
-		if (running)
-			curl_multi_poll(l.multi, NULL, 0, 1000, NULL);
-	} while (running);
+		if (l.done == l.cells.count)
+			break;
+		curl_multi_poll(l.multi, NULL, 0, 1000, NULL);
+	}
 	printf("{\"seconds\": %.9f, \"chunks\": %llu, \"bytes\": %llu}\n", bench_now() - t0,
 	       (unsigned long long)l.cells.count, (unsigned long long)l.bytes);
 	return 0;

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What test_fetch.c stands on: a folder of objects, tests/lib/faultd.py serving it during the whole run,
+ * a fetcher for each test, and requests that can be waited for. Included once.
+ */
+#ifndef VX_TESTS_FETCH_FIXTURE_H
+#define VX_TESTS_FETCH_FIXTURE_H
+
+#include "base/ledger.h"
+#include "fetch/fetch.h"
+
+#include <arpa/inet.h>
+#include <check.h>
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#ifndef VX_SOURCE_ROOT
+#define VX_SOURCE_ROOT "."
+#endif
+
+#define MANY 300
+#define BIG 1000000
+
+struct wish {
+	struct vx_fetch f;
+	struct vx_fetched got;
+	bool over;
+	struct wish *then; /* submitted from within done */
+};
+
+static char top[64];
+static int port, server_stdin;
+static pid_t server;
+static struct vx_pool *pool;
+static struct vx_fetcher *fetcher;
+static struct vx_store *store;
+static struct vx_fetch_opts opts;
+static struct wish wishes[MANY];
+static pthread_mutex_t mtx = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t over = PTHREAD_COND_INITIALIZER;
+
+/* --- objects --- */
+
+static size_t object_size(unsigned i)
+{
+	return i == 0 ? BIG : i * 1237 % 90000;
+}
+
+static uint8_t object_byte(unsigned i, size_t at)
+{
+	return (uint8_t)((at * 2654435761u + i * 40503u) >> 7);
+}
+
+static void write_object(unsigned i, const char *name)
+{
+	char path[128];
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/%s", top, name);
+	f = fopen(path, "wb");
+	ck_assert_ptr_nonnull(f);
+	for (size_t at = 0; at < object_size(i); at++)
+		fputc(object_byte(i, at), f);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+static bool is_object(const struct vx_buf *b, unsigned i, size_t size)
+{
+	if (b->len != size)
+		return false;
+	for (size_t at = 0; at < size; at++)
+		if (b->data[at] != object_byte(i, at))
+			return false;
+	return true;
+}
+
+/* --- the server --- */
+
+static void start_server(void)
+{
+	const char *script = getenv("VX_FAULTD") ? getenv("VX_FAULTD") : VX_SOURCE_ROOT "/tests/lib/faultd.py";
+	int in[2], out[2];
+	FILE *said;
+
+	ck_assert_int_eq(pipe(in) | pipe(out), 0);
+	server = fork();
+	ck_assert_int_ge(server, 0);
+	if (server == 0) {
+		dup2(in[0], 0);
+		dup2(out[1], 1);
+		close(in[1]);
+		close(out[0]);
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		execl("/usr/bin/python3", "python3", script, "--root", top, (char *)NULL);
+		_exit(127);
+	}
+	close(in[0]);
+	close(out[1]);
+	server_stdin = in[1];
+	said = fdopen(out[0], "r");
+	ck_assert_int_eq(fscanf(said, "PORT %d", &port), 1);
+	fclose(said);
+}
+
+static void start_all(void)
+{
+	char name[32];
+
+	setenv("no_proxy", "*", 1);
+	strcpy(top, "/tmp/voxfs-test-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(top));
+	for (unsigned i = 0; i < MANY; i++) {
+		snprintf(name, sizeof name, "%u", i);
+		write_object(i, name);
+	}
+	write_object(1, "z.gz");
+	write_object(2, "b.br");
+	write_object(3, "s.zstd");
+	write_object(4, "a b\xc3\xbc#?%.raw");
+	start_server();
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	return remove(path);
+}
+
+static void stop_all(void)
+{
+	close(server_stdin);
+	waitpid(server, NULL, 0);
+	nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* Sends one control request, returns the answer's body; the caller does not free it. */
+static const char *control(const char *method, const char *path, const char *body)
+{
+	static char reply[1 << 18];
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	size_t len = 0;
+	ssize_t n;
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+	dprintf(fd, "%s %s HTTP/1.1\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s", method, path, strlen(body),
+		body);
+	while ((n = read(fd, reply + len, sizeof reply - 1 - len)) > 0)
+		len += (size_t)n;
+	close(fd);
+	reply[len] = 0;
+	ck_assert_msg(strncmp(reply, "HTTP/1.1 200", 12) == 0, "%s %s: %s", method, path, reply);
+	return strstr(reply, "\r\n\r\n") + 4;
+}
+
+static void rules(const char *json)
+{
+	control("POST", "/__faults", json);
+}
+
+/* A number of /__stats; -1 when it is not there. */
+static int stat_of(const char *name)
+{
+	const char *all = control("GET", "/__stats", "");
+	char quoted[64];
+	const char *at;
+
+	snprintf(quoted, sizeof quoted, "\"%s\": ", name);
+	at = strstr(all, quoted);
+	return at ? atoi(at + strlen(quoted)) : -1;
+}
+
+static void await_stat(const char *name, int value)
+{
+	while (stat_of(name) < value)
+		;
+}
+
+/* --- requests --- */
+
+static void open_at(const char *auth, const char *tail)
+{
+	struct vx_err e;
+	char url[128];
+
+	vx_store_close(&store);
+	snprintf(url, sizeof url, "http://%s127.0.0.1:%d%s", auth, port, tail);
+	ck_assert_int_eq(vx_store_open(&store, fetcher, url, &e), 0);
+}
+
+static void renew_fetcher(void)
+{
+	struct vx_err e;
+
+	vx_store_close(&store);
+	vx_fetcher_free(&fetcher);
+	ck_assert_int_eq(vx_fetcher_new(&fetcher, &opts, pool, &e), 0);
+	open_at("", "/");
+}
+
+static void setup(void)
+{
+	control("POST", "/__reset", "");
+	memset(wishes, 0, sizeof wishes);
+	vx_fetch_opts_default(&opts);
+	opts.connections = 32;
+	opts.tries = 3;
+	opts.retry_ms = 1;
+	opts.retry_max_ms = 4;
+	ck_assert_int_eq(vx_pool_new(&pool, 1 << 22), 0);
+	renew_fetcher();
+}
+
+static void teardown(void)
+{
+	unsigned active, waiting;
+
+	vx_fetcher_depth(fetcher, &active, &waiting);
+	ck_assert_uint_eq(active + waiting, 0);
+	vx_fetcher_stop(fetcher);
+	vx_store_close(&store);
+	vx_fetcher_free(&fetcher);
+	for (unsigned i = 0; i < MANY; i++)
+		vx_buf_put(wishes[i].got.body);
+	ck_assert_uint_eq(vx_pool_bytes_used(pool), 0);
+	vx_pool_free(&pool);
+}
+
+static void on_done(struct vx_fetch *r, struct vx_fetched *got)
+{
+	struct wish *w = vx_container_of(r, struct wish, f);
+
+	if (w->then)
+		vx_store_submit(store, &w->then->f);
+	pthread_mutex_lock(&mtx);
+	ck_assert(!w->over);
+	w->got = *got;
+	w->over = true;
+	pthread_cond_signal(&over);
+	pthread_mutex_unlock(&mtx);
+}
+
+static struct wish *submit(unsigned i, const char *key)
+{
+	struct wish *w = &wishes[i];
+
+	snprintf(w->f.key, sizeof w->f.key, "%s", key);
+	if (!w->f.cap)
+		w->f.cap = BIG;
+	w->f.done = on_done;
+	vx_store_submit(store, &w->f);
+	return w;
+}
+
+static void await(struct wish *w)
+{
+	pthread_mutex_lock(&mtx);
+	while (!w->over)
+		pthread_cond_wait(&over, &mtx);
+	pthread_mutex_unlock(&mtx);
+}
+
+static struct wish *get(const char *key)
+{
+	struct wish *w = &wishes[0];
+
+	vx_buf_put(vx_steal(w->got.body));
+	w->over = false;
+	submit(0, key);
+	await(w);
+	return w;
+}
+
+static void expect(const char *key, unsigned i)
+{
+	struct wish *w = get(key);
+
+	ck_assert_msg(w->got.err.code == 0, "%s: %s", key, w->got.err.why);
+	ck_assert(is_object(w->got.body, i, object_size(i)));
+}
+
+static void expect_error(const char *key, int code, const char *words)
+{
+	struct wish *w = get(key);
+
+	ck_assert_msg(w->got.err.code == code, "%s: %d %s", key, w->got.err.code, w->got.err.why);
+	ck_assert_msg(strstr(w->got.err.why, words), "'%s' is not in: %s", words, w->got.err.why);
+	ck_assert_ptr_null(w->got.body);
+}
+
+#endif
