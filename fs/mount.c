@@ -84,7 +84,7 @@ static int build(struct vx_fs *fs, struct vx_err *e)
 		return r;
 	if ((r = vx_cache_new(&fs->cache, fs->opt->cache, e)) < 0 || (r = start_engine(fs, e)) < 0)
 		return r;
-	return vx_warmer_start(&fs->warmer, fs->cache, fs->opt->warm, e);
+	return vx_warmer_start(&fs->warmer, fs->cache, fs->pool, fs->opt->warm, e);
 }
 
 int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, struct vx_err *e)
@@ -115,7 +115,6 @@ void vx_fs_free(struct vx_fs **pfs)
 
 	if (!fs)
 		return;
-	vx_warmer_stop(&fs->warmer);
 	if (fs->boxes)
 		vx_boxes_stop(fs->boxes);
 	if (fs->engine)
@@ -125,6 +124,7 @@ void vx_fs_free(struct vx_fs **pfs)
 	if (fs->engine)
 		vx_engine_stop(fs->engine);
 	vx_engine_free(&fs->engine);
+	vx_warmer_stop(&fs->warmer); /* workers poke it */
 	vx_boxes_free(&fs->boxes);
 	vx_cache_free(&fs->cache);
 	for (unsigned i = 0; i < fs->nsources; i++) {

@@ -10,6 +10,7 @@
 #ifndef VX_BASE_BUF_H
 #define VX_BASE_BUF_H
 
+#include "base/list.h"
 #include "base/lock.h"
 
 #include <stdatomic.h>
@@ -22,13 +23,19 @@ struct vx_buf {
 	size_t cap; /* bytes allocated: at least what was asked for */
 	/* private */
 	struct vx_pool *pool;
-	struct vx_buf *next;
+	struct slab *slab; /* the region it is cut from, or NULL */
+	struct vx_link link;
 	_Atomic unsigned refs;
 	unsigned size_class;
 };
 
 int vx_pool_new(struct vx_pool **ret, size_t idle_limit);
 void vx_pool_free(struct vx_pool **pool); /* every buffer must have come back */
+
+/* Touches one region of memory ahead of need; true while more would be welcome. For a thread that has time. */
+bool vx_pool_prepare(struct vx_pool *pool);
+/* `f` is called, from any thread, when a region was used up: time to prepare. */
+void vx_pool_on_low(struct vx_pool *pool, void (*f)(void *ctx), void *ctx);
 
 /* A buffer with cap >= size and len 0, one reference; NULL when memory is short. */
 struct vx_buf *vx_buf_get(struct vx_pool *pool, size_t size);

@@ -11,9 +11,9 @@
 #define VX_MAX_CHUNK_BYTES ((uint64_t)1 << 31) /* one decoded chunk */
 #define VX_MAX_CHANNELS 4096
 #define VX_MAX_SCALES 64
-#define VX_MAX_CHUNK_SIZES 16                  /* entries of one scale's chunk_sizes */
-#define VX_MAX_INFO_BYTES ((uint64_t)16 << 20) /* a volume's metadata document */
-#define VX_MAX_NAME 255                        /* a file or volume name, as the kernel has it */
+#define VX_MAX_CHUNK_SIZES 16                 /* entries of one scale's chunk_sizes */
+#define VX_MAX_INFO_BYTES ((uint64_t)1 << 20) /* a volume's metadata document: real ones have a few kilobytes */
+#define VX_MAX_NAME 255                       /* a file or volume name, as the kernel has it */
 #define VX_MAX_URL 4096
 #define VX_MAX_VOLUMES 4096 /* volumes of one mount */
 #define VX_MAX_REDIRECTS 5

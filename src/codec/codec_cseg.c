@@ -12,6 +12,7 @@
 #include "codec/cseg.h"
 #include "codec/stream.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -353,7 +354,9 @@ int cseg_decode(const struct cseg_kernels *k, const struct vx_chunk_form *f, con
 {
 	struct chan c = {.f = f, .k = k, .part = part, .e = e, .to = *to, .block_voxels = block_voxels(f)};
 	uint64_t words = len / 4, blocks, headers;
+	uint32_t picked = vx_chunk_form_picked(f);
 
+	assert(picked <= f->channels && f->pick.first <= f->channels - picked);
 	if ((f->width != 4 && f->width != 8) || !block_grid(f, c.grid, &blocks) || !vx_mul_u64(blocks, 2, &headers))
 		return vx_fail(e, -EBADMSG, "compressed_segmentation cannot hold chunks of this shape or type");
 	if (len % 4)
@@ -362,7 +365,7 @@ int cseg_decode(const struct cseg_kernels *k, const struct vx_chunk_form *f, con
 		return vx_fail(e, -EBADMSG, "compressed_segmentation: %zu bytes hold no offsets for %u channels", len,
 			       f->channels);
 	c.way = choose_way(&c);
-	for (c.index = f->pick.first; c.index < f->pick.first + vx_chunk_form_picked(f); c.index++) {
+	for (c.index = f->pick.first; c.index < f->pick.first + picked; c.index++) {
 		uint64_t start = load32(data + (size_t)c.index * 4);
 		int err;
 

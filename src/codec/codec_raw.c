@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The raw encoding: voxels as they are, x fastest, then y, z, channel. Decoding is one strided copy
- * that reads and writes each byte of the part once and nothing else.
+ * that reads and writes each byte of the part once and nothing else; into a large box it passes the
+ * caches by.
  */
 #include "codec/codec.h"
 #include "codec/stream.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 static int decode(const struct vx_chunk_form *f, const uint8_t *data, size_t len, const struct vx_box *part,
@@ -12,20 +14,22 @@ static int decode(const struct vx_chunk_form *f, const uint8_t *data, size_t len
 {
 	const struct vx_box whole = {.hi = {(int64_t)f->n[0], (int64_t)f->n[1], (int64_t)f->n[2]}};
 	uint64_t want = vx_chunk_form_bytes(f), n[3];
+	uint32_t picked = vx_chunk_form_picked(f);
 	struct vx_place from;
 
+	assert(picked <= f->channels && f->pick.first <= f->channels - picked);
 	if (len != want)
 		return vx_fail(e, -EBADMSG, "raw chunk has %zu bytes, its shape needs %" PRIu64, len, want);
 	from = vx_place_packed((uint8_t *)(uintptr_t)data, f->n, f->width); /* only read from */
 	from = vx_place_at(&from, &whole, part, f->width);
 	for (int d = 0; d < 3; d++)
 		n[d] = vx_box_extent(part, d);
+	from.at += f->pick.first * from.chan;
 	if (stream_worthwhile(to, n[2])) {
-		stream_copy(to, &from, n, f->channels, f->width);
+		stream_copy(to, &from, n, picked, f->width);
 		stream_fence();
 	} else {
-		from.at += f->pick.first * from.chan;
-	vx_place_copy(to, &from, n, vx_chunk_form_picked(f), f->width);
+		vx_place_copy(to, &from, n, picked, f->width);
 	}
 	return 0;
 }

@@ -18,8 +18,11 @@ static void choose(const uint8_t *h, struct vx_chunk_form *f, struct vx_box *par
 {
 	static const uint32_t sides[8] = {8, 8, 16, 4, 1, 3, 64, UINT32_MAX};
 
-	f->width = h[0] & 1 ? 8 : 4;
+	*f = (struct vx_chunk_form){.width = h[0] & 1 ? 8 : 4};
 	f->channels = 1 + (h[0] >> 1 & 1);
+	f->pick.first = f->channels - 1; /* the last alone, or all */
+	f->pick.some = h[0] >> 2 & 1;
+	f->pick.first *= f->pick.some;
 	for (int d = 0; d < 3; d++) {
 		f->n[d] = 1 + h[1 + d] % (d ? 20 : 40);
 		f->block[d] = h[4 + d] == 0xff ? 0 : sides[h[4 + d] % 8];
@@ -40,7 +43,7 @@ static int decode(const struct cseg_kernels *k, const struct vx_chunk_form *f, c
 
 	for (int d = 0; d < 3; d++)
 		n[d] = vx_box_extent(part, d);
-	bytes = n[0] * n[1] * n[2] * f->channels * f->width;
+	bytes = n[0] * n[1] * n[2] * vx_chunk_form_picked(f) * f->width;
 	mem = aligned_alloc(64, (bytes + 2 * MARGIN + 63) / 64 * 64);
 	memset(mem, CANARY, bytes + 2 * MARGIN);
 	to = vx_place_packed(mem + MARGIN, n, f->width); /* f->n[0] of 8, 16.. makes its rows whole lines */
@@ -58,7 +61,7 @@ static int decode(const struct cseg_kernels *k, const struct vx_chunk_form *f, c
 
 static void compare(const struct vx_chunk_form *f, const uint8_t *whole, const uint8_t *crop, const struct vx_box *part)
 {
-	for (uint32_t c = 0; c < f->channels; c++)
+	for (uint32_t c = f->pick.first; c < f->pick.first + vx_chunk_form_picked(f); c++)
 		for (int64_t z = part->lo[2]; z < part->hi[2]; z++)
 			for (int64_t y = part->lo[1]; y < part->hi[1]; y++) {
 				size_t row = vx_box_extent(part, 0) * f->width;
@@ -72,7 +75,7 @@ static void compare(const struct vx_chunk_form *f, const uint8_t *whole, const u
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct vx_chunk_form f;
+	struct vx_chunk_form f, f_all;
 	struct vx_box part, all = {.lo = {0}};
 	uint8_t *whole = NULL, *crop, *chunk;
 	int whole_err, err, first = 0;
@@ -84,7 +87,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		all.hi[d] = (int64_t)f.n[d];
 	chunk = malloc(size - HEAD + 1);
 	memcpy(chunk, data + HEAD, size - HEAD);
-	whole_err = decode(cseg_kernels(CSEG_PORTABLE), &f, chunk, size - HEAD, &all, false, &whole);
+	f_all = f;
+	f_all.pick.first = f_all.pick.some = 0;
+	whole_err = decode(cseg_kernels(CSEG_PORTABLE), &f_all, chunk, size - HEAD, &all, false, &whole);
 	for (int level = 0; level < CSEG_LEVELS; level++) {
 		if (!cseg_kernels((enum cseg_level)level))
 			continue;

@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import random
+import select
 import shutil
 import signal
 import subprocess
@@ -353,11 +354,14 @@ class Client:
 
     def result(self, seconds=60):
         """What the function returned; raises the OSError that it raised."""
-        if self.wait(seconds) != 0:
+        parts, deadline = [], time.monotonic() + self.t.seconds(seconds)
+        while select.select([self.fd], [], [], max(0, deadline - time.monotonic()))[0]:
+            parts.append(os.read(self.fd, 1 << 20))
+            if not parts[-1]:
+                break
+        if self.wait(max(1, deadline - time.monotonic())) != 0:
             raise AssertionError("client %s ended with status %d" % (self.name, self.status))
-        with os.fdopen(self.fd, "rb") as f:
-            good, value = pickle.load(f)
-        self.fd = -1
+        good, value = pickle.loads(b"".join(parts))
         if not good:
             raise value
         return value

@@ -134,8 +134,13 @@ def schema(name):
         raise Skip("tools/%s is not there" % name)
     with open(path) as f:
         s = json.load(f)
-    jsonschema.Draft7Validator.check_schema(s)
-    return lambda doc: jsonschema.validate(doc, s)
+    checker = jsonschema.validators.validator_for(s)
+    checker.check_schema(s)
+
+    def validate(doc):
+        for e in checker(s).iter_errors(doc):
+            raise AssertionError("%s: %s" % ("/".join(map(str, e.absolute_path)), e.message))
+    return validate
 
 
 def test_info_json(t):

@@ -41,7 +41,7 @@ def wrong_values(value):
     elif isinstance(value, bool):
         yield from (not value, "text", None)
     elif isinstance(value, (int, float)):
-        yield from (-(1 << 60), str(value), None)
+        yield from (-(1 << 60), str(value), [])
     elif isinstance(value, list):
         yield from ([], value * 65, value + [{}], "text")
     elif value is None:

@@ -78,7 +78,9 @@ int bench_file(const struct bench_args *a)
 	bench_grid_read(a, &g);
 	bytes = bench_box_bytes(&g, &g.box);
 	prepare(&l, &g, threads);
-	if (!fresh)
+	if (fresh)
+		bench_warm(bytes * 2);
+	else
 		to = bench_memory(bytes);
 	t0 = bench_now();
 	if (fresh)

@@ -50,6 +50,10 @@ void *bench_memory(uint64_t bytes);
 /* Anonymous memory that asks for 2 MiB pages, none of them touched. */
 void *bench_fresh_memory(uint64_t bytes);
 
+/* Touches `bytes` of memory and lets go of them. What starts at once gets these pages: a virtual machine may hand free
+ * pages back to its host within seconds, and their next first touch costs the host's page fault. */
+void bench_warm(uint64_t bytes);
+
 /* Reads a whole file; returns its length. Dies when it is not there or larger than cap. */
 size_t bench_load(const char *path, void *to, size_t cap);
 

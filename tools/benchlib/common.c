@@ -141,6 +141,26 @@ void *bench_memory(uint64_t bytes)
 	return m;
 }
 
+void bench_warm(uint64_t bytes)
+{
+	uint64_t step = (uint64_t)64 << 20, n = (bytes + step - 1) / step;
+	void **slice = calloc(n + 1, sizeof *slice);
+
+	for (unsigned round = 0; slice && round < 2;
+	     round++) { /* the first may be slow; the second proves it is over */
+		for (uint64_t i = 0; i < n; i++) {
+			slice[i] = mmap(NULL, step, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			if (slice[i] == MAP_FAILED)
+				bench_die("mmap");
+			madvise(slice[i], step, MADV_HUGEPAGE);
+			memset(slice[i], 1, step);
+		}
+		for (uint64_t i = 0; i < n; i++)
+			munmap(slice[i], step);
+	}
+	free(slice);
+}
+
 size_t bench_load(const char *path, void *to, size_t cap)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
