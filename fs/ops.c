@@ -290,6 +290,7 @@ static void open_done(struct vx_waiter *w, struct vx_cbox *b, const struct vx_er
 		vx_view_fail(o->fs, req, o->ino, &o->view, e);
 	else if (req) {
 		VX_TIMING(open_miss, vx_now_ns() - o->t0);
+		vx_nodes_set_error(o->fs->nodes, o->ino, ""); /* an earlier failure is over */
 		reply_box(o->fs, req, o->ino, &o->view, &o->fi, b);
 	} else if (b)
 		vx_boxes_close(o->fs->boxes, b);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #define FUSE_THREADS 2
@@ -159,8 +160,9 @@ static int mount_it(struct vx_session *s, struct vx_err *e)
 static int check_mountpoint(const char *path, struct vx_err *e)
 {
 	VX_AUTO_CLOSE int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
 
-	if (fd >= 0)
+	if (fd >= 0 && fstat(fd, &st) == 0) /* a dead mount can be opened, but not asked */
 		return 0;
 	if (errno == ENOTCONN)
 		return vx_fail(e, -ENOTCONN, "%s is a mount whose server is gone: umount -l it first", path);

@@ -139,6 +139,8 @@ bool vx_cell_key_equal(const struct vx_cell_key *a, const struct vx_cell_key *b)
 bool vx_cache_kept(struct vx_cache *c, const struct vx_cell_key *k, struct vx_buf **ret);
 /* Keeps it if room can be made. `payload` NULL: known to be missing. Takes a reference of its own. */
 void vx_cache_keep(struct vx_cache *c, const struct vx_cell_key *k, struct vx_buf *payload);
+/* What was kept turned out to be damaged: the next wish fetches it anew. */
+void vx_cache_unkeep(struct vx_cache *c, const struct vx_cell_key *k);
 
 struct vx_cache_stats {
 	uint64_t limit, bytes, pinned_bytes, object_bytes, kept_bytes, objects, kept, open_boxes, mapped_boxes, shared;

@@ -75,7 +75,8 @@ void vx_cache_keep(struct vx_cache *c, const struct vx_cell_key *key, struct vx_
 	free(k);
 }
 
-struct vx_buf *vx_kept_evict_locked(struct vx_cache *c, struct vx_kept *k)
+/* Off every list and out of the budget; its payload is left to the caller. */
+static struct vx_buf *forget_locked(struct vx_cache *c, struct vx_kept *k)
 {
 	struct vx_buf *payload = k->payload;
 
@@ -84,10 +85,31 @@ struct vx_buf *vx_kept_evict_locked(struct vx_cache *c, struct vx_kept *k)
 	c->used -= k->item.bytes;
 	c->stats.kept--;
 	c->stats.kept_bytes -= k->item.bytes;
-	VX_COUNT(cache_evictions);
-	VX_COUNT_ADD(cache_evicted_bytes, k->item.bytes);
 	free(k);
 	return payload;
+}
+
+struct vx_buf *vx_kept_evict_locked(struct vx_cache *c, struct vx_kept *k)
+{
+	VX_COUNT(cache_evictions);
+	VX_COUNT_ADD(cache_evicted_bytes, k->item.bytes);
+	return forget_locked(c, k);
+}
+
+void vx_cache_unkeep(struct vx_cache *c, const struct vx_cell_key *key)
+{
+	struct vx_buf *payload = NULL;
+
+	{
+		VX_LOCK_SCOPE(&c->mtx);
+		struct vx_kept *k = find_locked(c, key, vx_cell_key_hash(key));
+
+		if (k) {
+			vx_evict_remove(&c->evict, &k->item);
+			payload = forget_locked(c, k);
+		}
+	}
+	vx_buf_put(payload);
 }
 
 void vx_kept_free_all(struct vx_cache *c)

@@ -183,6 +183,15 @@ static bool serve_one(struct vx_worker *w, const struct vx_task *t, struct vx_pa
 	return went_whole_into_a_box(t, p);
 }
 
+/* Read-ahead keeps chunks that nobody has decoded: one of a wrong length would fail whoever comes for it. */
+static bool may_be_kept(const struct vx_task *t, const struct vx_buf *payload)
+{
+	struct vx_chunk_form form = form_of(t);
+	uint64_t exact = t->src->meta->scales[t->mip].codec->exact_payload(&form);
+
+	return !payload || !exact || payload->len == exact;
+}
+
 /* Serves every wish for the chunk, those that join while it does included. Frees the task. */
 static void serve_all(struct vx_worker *w, struct vx_task *t, struct supply *s, bool fresh)
 {
@@ -203,8 +212,9 @@ static void serve_all(struct vx_worker *w, struct vx_task *t, struct supply *s, 
 			VX_COUNT(chunks_failed);
 			prefix_chunk(t, &e);
 			s->err = e; /* a chunk that failed once is not trusted with another part */
+			vx_cache_unkeep(g->cache, &t->key);
 		}
-		if (fresh && !whole && !e.code)
+		if (fresh && !whole && !e.code && may_be_kept(t, s->payload))
 			vx_cache_keep(g->cache, &t->key, s->payload);
 		fresh = false;
 	} while (!settle(g, t, &parts, &e));

@@ -6,12 +6,14 @@
 #include "base/hash.h"
 
 #define WINDOW 16       /* tasks of a client among which locality may choose */
+#define PASSES_MAX 64   /* how often the oldest may be passed over in favour of a near one */
 #define NEIGHBOURHOOD 6 /* low Morton bits ignored by the hash: cubes of 4 x 4 x 4 chunks go to one worker */
 
 struct vx_tq_client {
 	struct vx_link in_turn;
 	struct vx_link tasks;
 	uint32_t id;
+	unsigned passes; /* since the oldest task was taken last */
 	struct vx_tq_client *next_spare;
 };
 
@@ -51,6 +53,7 @@ static struct vx_tq_client *client_get(struct vx_tq *q, enum vx_prio prio, uint3
 	if (!c)
 		return NULL;
 	c->id = id;
+	c->passes = 0;
 	vx_list_init(&c->tasks);
 	vx_list_push_back(&q->turn[prio], &c->in_turn);
 	return c;
@@ -115,7 +118,7 @@ static struct vx_tq_item *choose(struct vx_tq_client *c, const struct vx_history
 	unsigned seen = 0;
 
 	*favourite = false;
-	if (!h)
+	if (!h || c->passes >= PASSES_MAX)
 		return first;
 	for (l = c->tasks.next; l != &c->tasks && seen < WINDOW; l = l->next, seen++) {
 		struct vx_tq_item *i = vx_list_entry(l, struct vx_tq_item, link);
@@ -141,6 +144,7 @@ struct vx_tq_item *vx_tq_pop(struct vx_tq *q, enum vx_prio lowest, const struct 
 			continue;
 		c = vx_list_entry(q->turn[p].next, struct vx_tq_client, in_turn);
 		i = choose(c, h, favourite);
+		c->passes = c->tasks.next == &i->link ? 0 : c->passes + 1;
 		vx_list_remove(&c->in_turn);
 		vx_list_push_back(&q->turn[p], &c->in_turn);
 		vx_tq_remove(q, i);

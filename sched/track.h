@@ -9,6 +9,7 @@
 
 struct vx_track {
 	uint64_t last_off, last_end; /* the read before */
+	uint64_t run_lo, run_hi;     /* what was read since the last jump */
 	int64_t stride;              /* between the starts of the last two reads */
 	unsigned run;                /* reads in a row that fitted the pattern */
 	uint64_t window;             /* bytes to be ahead, doubling while the pattern holds */

@@ -155,7 +155,39 @@ static void set_block(struct vg_plan *p, const char *arg)
 		p->block[d] = (uint32_t)three[d];
 }
 
-static void set_option(struct vg_plan *p, int opt, const char *arg)
+static bool set_shape(struct vg_plan *p, int opt, const char *arg)
+{
+	switch (opt) {
+	case 's':
+		to_three("--size", arg, 1, MAX_EXTENT, p->size);
+		return true;
+	case 'o':
+		to_three("--offset", arg, -MAX_EXTENT, MAX_EXTENT, p->offset);
+		return true;
+	case 'c':
+		to_chunk(p, arg);
+		return true;
+	case 'b':
+		set_block(p, arg);
+		return true;
+	case 'n':
+		p->channels = (uint32_t)to_int("--channels", arg, 1, 4096);
+		return true;
+	case 'm':
+		p->n_scales = (unsigned)to_int("--scales", arg, 1, VG_MAX_SCALES);
+		return true;
+	case 'r':
+		to_resolution(arg, p->resolution);
+		return true;
+	case 'd':
+		to_drop(p, arg);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool set_kind(struct vg_plan *p, int opt, const char *arg)
 {
 	static const char *const packs[] = {"none", "gzip", "br", "zstd", NULL};
 	static const char *const encodings[] = {"raw", "compressed_segmentation", NULL};
@@ -163,50 +195,36 @@ static void set_option(struct vg_plan *p, int opt, const char *arg)
 	static const char *const yes_no[] = {"no", "yes", NULL};
 
 	switch (opt) {
-	case 's':
-		to_three("--size", arg, 1, MAX_EXTENT, p->size);
-		break;
-	case 'o':
-		to_three("--offset", arg, -MAX_EXTENT, MAX_EXTENT, p->offset);
-		break;
-	case 'c':
-		to_chunk(p, arg);
-		break;
 	case 't':
 		set_dtype(p, arg);
-		break;
-	case 'n':
-		p->channels = (uint32_t)to_int("--channels", arg, 1, 4096);
-		break;
+		return true;
 	case 'e':
 		p->cseg = to_choice("--encoding", arg, encodings);
-		break;
-	case 'b':
-		set_block(p, arg);
-		break;
+		return true;
 	case 'p':
 		p->pack = (enum vg_pack)to_choice("--pack", arg, packs);
-		break;
+		return true;
 	case 'x':
 		p->suffix = to_choice("--suffix", arg, yes_no);
-		break;
+		return true;
+	case 'k':
+		p->content.kind = (enum vg_kind)to_choice("--content", arg, kinds);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void set_option(struct vg_plan *p, int opt, const char *arg)
+{
+	if (set_shape(p, opt, arg) || set_kind(p, opt, arg))
+		return;
+	switch (opt) {
 	case 'l':
 		p->level = (int)to_int("--level", arg, 0, 22);
 		break;
-	case 'm':
-		p->n_scales = (unsigned)to_int("--scales", arg, 1, VG_MAX_SCALES);
-		break;
-	case 'k':
-		p->content.kind = (enum vg_kind)to_choice("--content", arg, kinds);
-		break;
 	case 'S':
 		p->content.seed = (uint64_t)to_int("--seed", arg, 0, INT64_MAX);
-		break;
-	case 'r':
-		to_resolution(arg, p->resolution);
-		break;
-	case 'd':
-		to_drop(p, arg);
 		break;
 	case 'j':
 		p->threads = (unsigned)to_int("--threads", arg, 1, 256);
@@ -258,9 +276,9 @@ static void plan_all(struct vg_plan *p)
 {
 	if (p->n_chunks == 0)
 		to_chunk(p, "64,64,64");
-	if (p->cseg && p->dtype->width < 4)
-		die("compressed_segmentation needs uint32 or uint64, not", p->dtype->name);
-	if (p->cseg && (p->dtype->is_float || p->dtype->name[0] == 'i'))
+	if ((p->pack == VG_GZIP && p->level > 12) || (p->pack == VG_BROTLI && p->level > 11))
+		die("--level", "gzip goes up to 12, br to 11");
+	if (p->cseg && (p->dtype->width < 4 || p->dtype->is_float || p->dtype->name[0] == 'i'))
 		die("compressed_segmentation needs uint32 or uint64, not", p->dtype->name);
 	for (unsigned m = 0; m < p->n_scales; m++)
 		for (unsigned i = 0; i < p->n_chunks; i++)
@@ -307,6 +325,8 @@ static void *work(void *arg)
 			break;
 		err = vg_write_cell(w, cell);
 	}
+	if (!w)
+		fprintf(stderr, "voxgen: %s\n", strerror(ENOMEM));
 	if (err < 0)
 		atomic_store(&crew->err, err);
 	vg_writer_free(&w);

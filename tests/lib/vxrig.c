@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The machine: starting, opening, jobs, and what must be true at its end.
+ */
+#include "vxrig.h"
+#include "base/clock.h"
+#include "sched/cache_impl.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+/* ---- the kernel's part ---- */
+
+static int share(void *ctx, int fd, struct vx_err *e)
+{
+	struct vxr_sharer *s = ctx;
+	struct stat st;
+	int id = 0;
+
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	pthread_mutex_lock(&s->mtx);
+	if (s->refuse) {
+		s->refuse--;
+		pthread_mutex_unlock(&s->mtx);
+		return vx_fail(e, -EMFILE, "the kernel has no more numbers");
+	}
+	for (int k = 1; k < VXR_IDS; k++) {
+		if (!s->id[k].fd)
+			id = id ? id : k;
+		else
+			ck_assert_msg(s->id[k].ino != st.st_ino, "a box was registered twice");
+	}
+	ck_assert_int_gt(id, 0);
+	s->id[id].fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	s->id[id].ino = st.st_ino;
+	s->in_use++;
+	s->shares++;
+	ck_assert_int_ge(s->id[id].fd, 0);
+	pthread_mutex_unlock(&s->mtx);
+	return id;
+}
+
+static void unshare(void *ctx, int id)
+{
+	struct vxr_sharer *s = ctx;
+
+	pthread_mutex_lock(&s->mtx);
+	ck_assert_msg(id > 0 && id < VXR_IDS && s->id[id].fd, "%d is not registered", id);
+	close(s->id[id].fd);
+	s->id[id].fd = 0;
+	s->in_use--;
+	pthread_mutex_unlock(&s->mtx);
+}
+
+void *vxr_client_map(struct vxr_sharer *s, int id, uint64_t bytes)
+{
+	char path[64];
+	void *m;
+	int fd;
+
+	pthread_mutex_lock(&s->mtx);
+	ck_assert_msg(id > 0 && id < VXR_IDS && s->id[id].fd, "%d is not registered", id);
+	snprintf(path, sizeof path, "/proc/self/fd/%d", s->id[id].fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	pthread_mutex_unlock(&s->mtx);
+	ck_assert_int_ge(fd, 0);
+	m = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+	ck_assert_ptr_ne(m, MAP_FAILED);
+	close(fd);
+	return m;
+}
+
+/* ---- the machine ---- */
+
+void vxr_start(struct vxr *r, const struct vxr_opts *o)
+{
+	struct vx_engine_opts eo = {.threads = o->threads ? o->threads : 3,
+				    .inflight = o->inflight ? o->inflight : 16,
+				    .inflight_bytes = o->inflight_bytes ? o->inflight_bytes : 8 << 20,
+				    .policy = o->policy};
+	struct vx_boxes_opts bo = {.space_wait_ns = o->wait_ns ? o->wait_ns : 3600 * VX_SEC};
+	struct vx_fetch_opts fo;
+	struct vx_err e;
+
+	memset(r, 0, sizeof *r);
+	r->opts = *o;
+	vx_fetch_opts_default(&fo);
+	fo.retry_ms = 1;
+	fo.retry_max_ms = 4;
+	fo.connections = 16;
+	pthread_mutex_init(&r->sharer.mtx, NULL);
+	ck_assert_int_eq(vx_pool_new(&r->pool, 1 << 20), 0);
+	ck_assert_int_eq(vx_fetcher_new(&r->fetcher, &fo, r->pool, &e), 0);
+	ck_assert_int_eq(vx_cache_new(&r->cache, o->limit ? o->limit : 64 << 20, &e), 0);
+	if (o->share && vx_arena_is_tmpfs(vx_cache_arena(r->cache))) {
+		struct vx_sharer s = {.ctx = &r->sharer, .share = share, .unshare = unshare};
+
+		vx_cache_set_sharer(r->cache, &s);
+	} else {
+		r->opts.share = false;
+	}
+	ck_assert_int_eq(vx_engine_new(&r->engine, &eo, r->cache, r->pool, &e), 0);
+	ck_assert_int_eq(vx_boxes_new(&r->boxes, &bo, r->cache, r->engine, &e), 0);
+}
+
+void vxr_add(struct vxr *r, struct vxr_volume *v)
+{
+	char path[200];
+	struct vx_source_spec spec = {.name = "v", .cloudpath = path, .fill_missing = r->opts.fill_missing};
+	struct vx_err e = {0};
+
+	if (r->opts.port)
+		snprintf(path, sizeof path, "precomputed://http://127.0.0.1:%d/%s", r->opts.port,
+			 strrchr(v->dir, '/') + 1);
+	else
+		snprintf(path, sizeof path, "precomputed://file://%s", v->dir);
+	ck_assert_msg(vx_source_open(&r->src[r->nvols], r->fetcher, r->nvols, &spec, &e) == 0, "%s", e.why);
+	r->vol[r->nvols++] = v;
+}
+
+void vxr_stop(struct vxr *r)
+{
+	vx_fetcher_stop(r->fetcher);
+	vx_boxes_stop(r->boxes);
+	vx_engine_stop(r->engine);
+}
+
+static void check_box_at_rest(const struct vx_cbox *b)
+{
+	ck_assert_int_eq(b->state, VX_BOX_READY);
+	ck_assert(!b->opens && !b->map_users && !b->suspect && vx_list_empty(&b->waiters) && !b->fill && !b->landed);
+	ck_assert(b->indexed && b->object.id && b->item.queued);
+}
+
+void vxr_check_books(struct vxr *r)
+{
+	struct vx_cache *c = r->cache;
+	struct vx_cache_stats s;
+	unsigned boxes = 0, maps = 0, shared = 0;
+	uint64_t bytes = 0;
+
+	vx_cache_probe(c, UINT32_MAX);
+	vx_cache_stats(c, &s);
+	ck_assert_uint_eq(s.open_boxes, 0);
+	ck_assert_uint_eq(s.mapped_boxes, 0);
+	ck_assert_uint_eq(s.pinned_bytes, 0);
+	ck_assert_uint_eq(s.bytes, s.object_bytes + s.kept_bytes);
+	ck_assert_uint_le(s.bytes, s.limit);
+	for (unsigned i = 0; i < VX_BOX_BUCKETS; i++)
+		for (struct vx_link *l = c->boxes[i].next; l != &c->boxes[i]; l = l->next) {
+			const struct vx_cbox *b = vx_list_entry(l, struct vx_cbox, in_table);
+
+			check_box_at_rest(b);
+			boxes++;
+			bytes += b->item.bytes;
+			maps += b->map != NULL;
+			shared += b->share_id > 0;
+		}
+	ck_assert_uint_eq(s.objects, boxes);
+	ck_assert_uint_eq(s.object_bytes, bytes);
+	ck_assert_uint_eq(s.shared, shared);
+	ck_assert_uint_eq(r->sharer.in_use, shared);
+	ck_assert_int_eq(c->idle_maps, maps);
+	ck_assert_uint_eq(c->evict.small_bytes + c->evict.main_bytes, s.bytes);
+}
+
+void vxr_end(struct vxr *r)
+{
+	vxr_stop(r);
+	vxr_check_books(r);
+	vx_engine_free(&r->engine);
+	vx_boxes_free(&r->boxes);
+	vx_cache_free(&r->cache);
+	for (unsigned k = 0; k < r->nvols; k++)
+		vx_source_close(&r->src[k]);
+	vx_fetcher_free(&r->fetcher);
+	ck_assert_uint_eq(vx_pool_bytes_used(r->pool), 0);
+	vx_pool_free(&r->pool);
+	for (int k = 1; k < VXR_IDS; k++)
+		if (r->sharer.id[k].fd)
+			close(r->sharer.id[k].fd);
+	pthread_mutex_destroy(&r->sharer.mtx);
+}
+
+/* ---- opening ---- */
+
+static void opened(struct vx_waiter *w, struct vx_cbox *b, const struct vx_err *e)
+{
+	struct vxr_open *o = vx_container_of(w, struct vxr_open, w);
+
+	ck_assert((b != NULL) == (e->code == 0));
+	o->b = b;
+	o->e = *e;
+	sem_post(&o->over);
+}
+
+int vxr_open_start(struct vxr *r, struct vxr_open *o, unsigned vol, const struct vx_box *box, uint32_t client)
+{
+	int code;
+
+	memset(o, 0, sizeof *o);
+	sem_init(&o->over, 0, 0);
+	o->w.done = opened;
+	o->vol = vol;
+	o->box = *box;
+	o->pending = true; /* before done can be called */
+	code = vx_boxes_open(r->boxes, r->src[vol], 0, box, vxr_bytes(r->vol[vol], box), client, &o->w, &o->b, &o->e);
+	if (code == -EINPROGRESS)
+		return code;
+	o->pending = false;
+	ck_assert_int_eq(code, code ? o->e.code : 0);
+	ck_assert((o->b != NULL) == (code == 0));
+	return code;
+}
+
+int vxr_open_await(struct vxr_open *o)
+{
+	if (o->pending) {
+		while (sem_wait(&o->over) < 0)
+			continue;
+		sem_destroy(&o->over);
+		o->pending = false;
+	}
+	return o->e.code;
+}
+
+bool vxr_open_cancel(struct vxr *r, struct vxr_open *o)
+{
+	if (!o->pending || !vx_boxes_cancel(r->boxes, &o->w))
+		return false;
+	sem_destroy(&o->over);
+	o->pending = false;
+	return true;
+}
+
+void vxr_open_check(struct vxr *r, struct vxr_open *o)
+{
+	struct vx_err e = {0};
+
+	ck_assert(vx_box_equal(&o->b->box, &o->box) && o->b->src == r->src[o->vol]);
+	ck_assert_msg(vx_cache_map(r->cache, o->b, &e) == 0, "%s", e.why);
+	vxr_check(r->vol[o->vol], &o->box, 0, r->vol[o->vol]->channels, vx_cache_mapped(r->cache, o->b));
+	vx_cache_unmap(r->cache, o->b);
+}
+
+void vxr_open_close(struct vxr *r, struct vxr_open *o)
+{
+	ck_assert_ptr_nonnull(o->b);
+	vx_boxes_close(r->boxes, vx_steal(o->b));
+}
+
+int vxr_open_once(struct vxr *r, unsigned vol, const struct vx_box *box, struct vx_err *e)
+{
+	struct vxr_open o;
+	int code;
+
+	vxr_open_start(r, &o, vol, box, 1);
+	code = vxr_open_await(&o);
+	if (e)
+		*e = o.e;
+	if (code == 0) {
+		vxr_open_check(r, &o);
+		vxr_open_close(r, &o);
+	}
+	return code;
+}
+
+/* ---- jobs ---- */
+
+static void job_done(struct vx_job *j, const struct vx_err *e)
+{
+	struct vxr_job *x = vx_container_of(j, struct vxr_job, j);
+
+	x->e = *e;
+	ck_assert_msg(!atomic_exchange(&x->ended, true), "done was called twice");
+	sem_post(&x->over);
+}
+
+void vxr_job_init(struct vxr *r, struct vxr_job *j, unsigned vol)
+{
+	memset(j, 0, sizeof *j);
+	sem_init(&j->over, 0, 0);
+	j->j.src = r->src[vol];
+	j->j.client = 7;
+	j->j.done = job_done;
+}
+
+void vxr_job_want(struct vxr *r, struct vxr_job *j, const struct vx_box *box, uint32_t chan, uint32_t nchan, void *to)
+{
+	struct vx_want *w = &j->j.want[j->j.nwants++];
+	uint64_t n[3] = {vx_box_extent(box, 0), vx_box_extent(box, 1), vx_box_extent(box, 2)};
+
+	w->box = *box;
+	w->chan = chan;
+	w->nchan = nchan;
+	w->to = vx_place_packed(to, n, vx_dtype_width(j->j.src->meta->dtype));
+	w->grid = vx_scale_best_grid(&j->j.src->meta->scales[0], box);
+}
+
+int vxr_job_await(struct vxr_job *j)
+{
+	while (sem_wait(&j->over) < 0)
+		continue;
+	sem_destroy(&j->over);
+	return j->e.code;
+}
+
+static void block(struct vx_call *c)
+{
+	struct vxr_block *b = vx_container_of(c, struct vxr_block, call);
+
+	sem_post(&b->entered);
+	while (sem_wait(&b->go) < 0)
+		continue;
+	sem_post(&b->left);
+}
+
+void vxr_block_start(struct vxr *r, struct vxr_block *b)
+{
+	sem_init(&b->entered, 0, 0);
+	sem_init(&b->go, 0, 0);
+	sem_init(&b->left, 0, 0);
+	b->call.run = block;
+	vx_engine_call(r->engine, &b->call);
+}
+
+void vxr_block_await(struct vxr_block *b)
+{
+	while (sem_wait(&b->entered) < 0)
+		continue;
+}
+
+void vxr_block_end(struct vxr_block *b)
+{
+	sem_post(&b->go);
+	while (sem_wait(&b->left) < 0)
+		continue;
+	sem_destroy(&b->entered);
+	sem_destroy(&b->go);
+	sem_destroy(&b->left);
+}

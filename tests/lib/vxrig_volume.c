@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Volumes of known content, written chunk by chunk, and the HTTP server that may serve them.
+ */
+#include "voxgen_cseg.h"
+#include "vxrig.h"
+
+#include <arpa/inet.h>
+#include <ftw.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+char vxr_top[64];
+int vxr_port;
+
+static int server_stdin = -1;
+static pid_t server;
+
+void vxr_top_make(void)
+{
+	strcpy(vxr_top, "/tmp/voxfs-test-XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(vxr_top));
+}
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	return remove(path);
+}
+
+void vxr_top_remove(void)
+{
+	nftw(vxr_top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+struct vx_box vxr_volume_box(const struct vxr_volume *v)
+{
+	struct vx_box b;
+
+	for (int d = 0; d < 3; d++) {
+		b.lo[d] = v->offset[d];
+		b.hi[d] = v->offset[d] + v->size[d];
+	}
+	return b;
+}
+
+static void write_file(const char *path, const void *data, size_t len)
+{
+	FILE *f = fopen(path, "wb");
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_eq(fwrite(data, 1, len, f), len);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+static void write_info(const struct vxr_volume *v)
+{
+	char path[128], chunks[200] = "";
+	FILE *f;
+
+	snprintf(path, sizeof path, "%s/info", v->dir);
+	for (unsigned g = 0; g < v->ngrids; g++)
+		snprintf(chunks + strlen(chunks), sizeof chunks - strlen(chunks), "%s[%d,%d,%d]", g ? "," : "",
+			 (int)v->chunk[g][0], (int)v->chunk[g][1], (int)v->chunk[g][2]);
+	f = fopen(path, "w");
+	ck_assert_ptr_nonnull(f);
+	fprintf(f,
+		"{\"@type\":\"neuroglancer_multiscale_volume\",\"type\":\"%s\",\"data_type\":\"%s\","
+		"\"num_channels\":%u,\"scales\":[{\"key\":\"s0\",\"size\":[%d,%d,%d],\"voxel_offset\":[%d,%d,%d],"
+		"\"resolution\":[4,4,40],\"chunk_sizes\":[%s],\"encoding\":\"%s\"%s}]}\n",
+		v->cseg ? "segmentation" : "image", v->dtype.name, v->channels, (int)v->size[0], (int)v->size[1],
+		(int)v->size[2], (int)v->offset[0], (int)v->offset[1], (int)v->offset[2], chunks,
+		v->cseg ? "compressed_segmentation" : "raw",
+		v->cseg ? ",\"compressed_segmentation_block_size\":[8,8,8]" : "");
+	ck_assert_int_eq(fclose(f), 0);
+}
+
+static struct vx_box chunk_box(const struct vxr_volume *v, unsigned grid, const int64_t at[3])
+{
+	struct vx_box b;
+
+	for (int d = 0; d < 3; d++) {
+		int64_t n = (at[d] - v->offset[d]) / v->chunk[grid][d];
+
+		b.lo[d] = v->offset[d] + n * v->chunk[grid][d];
+		b.hi[d] = vx_min_i64(b.lo[d] + v->chunk[grid][d], v->offset[d] + v->size[d]);
+	}
+	return b;
+}
+
+static void box_path(const struct vxr_volume *v, const struct vx_box *b, char *path, size_t size)
+{
+	snprintf(path, size, "%s/s0/%d-%d_%d-%d_%d-%d", v->dir, (int)b->lo[0], (int)b->hi[0], (int)b->lo[1],
+		 (int)b->hi[1], (int)b->lo[2], (int)b->hi[2]);
+}
+
+void vxr_chunk_path(const struct vxr_volume *v, const int64_t at[3], char *path, size_t size)
+{
+	struct vx_box b = chunk_box(v, 0, at);
+
+	box_path(v, &b, path, size);
+}
+
+void vxr_chunk_write(const struct vxr_volume *v, unsigned grid, const int64_t at[3])
+{
+	static const uint32_t block[3] = {8, 8, 8};
+	struct vx_box b = chunk_box(v, grid, at);
+	uint64_t n[3] = {vx_box_extent(&b, 0), vx_box_extent(&b, 1), vx_box_extent(&b, 2)};
+	size_t len = (size_t)vxr_bytes(v, &b);
+	VX_AUTO_FREE void *voxels = malloc(len);
+	const uint8_t *data = voxels;
+	struct vg_coder *coder = NULL;
+	char path[200];
+
+	vg_fill(&v->content, &v->dtype, b.lo, n, v->channels, voxels);
+	if (v->cseg) {
+		coder = vg_coder_new();
+		ck_assert_int_eq(vg_coder_encode(coder, voxels, n, v->channels, v->dtype.width, block, &data, &len), 0);
+	}
+	box_path(v, &b, path, sizeof path);
+	write_file(path, data, len);
+	vg_coder_free(&coder);
+}
+
+void vxr_volume_make(struct vxr_volume *v, const char *name)
+{
+	uint64_t n[3] = {(uint64_t)v->size[0], (uint64_t)v->size[1], (uint64_t)v->size[2]};
+	struct vx_box all = vxr_volume_box(v);
+	char path[128];
+	int64_t at[3];
+
+	snprintf(v->dir, sizeof v->dir, "%s/%s", vxr_top, name);
+	snprintf(path, sizeof path, "%s/s0", v->dir);
+	ck_assert_int_eq(mkdir(v->dir, 0777) | mkdir(path, 0777), 0);
+	write_info(v);
+	for (unsigned g = 0; g < v->ngrids; g++)
+		for (at[2] = all.lo[2]; at[2] < all.hi[2]; at[2] += v->chunk[g][2])
+			for (at[1] = all.lo[1]; at[1] < all.hi[1]; at[1] += v->chunk[g][1])
+				for (at[0] = all.lo[0]; at[0] < all.hi[0]; at[0] += v->chunk[g][0])
+					vxr_chunk_write(v, g, at);
+	v->whole = malloc(vxr_bytes(v, &all));
+	ck_assert_ptr_nonnull(v->whole);
+	vg_fill(&v->content, &v->dtype, v->offset, n, v->channels, v->whole);
+}
+
+void vxr_volume_free(struct vxr_volume *v)
+{
+	free(v->whole);
+	v->whole = NULL;
+}
+
+uint64_t vxr_bytes(const struct vxr_volume *v, const struct vx_box *box)
+{
+	return vx_box_extent(box, 0) * vx_box_extent(box, 1) * vx_box_extent(box, 2) * v->channels * v->dtype.width;
+}
+
+struct vx_box vxr_random_box(const struct vxr_volume *v, struct vxt_rng *r, int64_t longest)
+{
+	struct vx_box b;
+
+	for (int d = 0; d < 3; d++) {
+		int64_t n = 1 + (int64_t)vxt_rnd(r, (uint64_t)vx_min_i64(longest, v->size[d]));
+
+		if (vxt_rnd(r, 4) == 0) /* along the chunks */
+			n = vx_min_i64(v->size[d], (n + v->chunk[0][d] - 1) / v->chunk[0][d] * v->chunk[0][d]);
+		b.lo[d] = (int64_t)vxt_rnd(r, (uint64_t)(v->size[d] - n + 1));
+		if (n % v->chunk[0][d] == 0)
+			b.lo[d] = b.lo[d] / v->chunk[0][d] * v->chunk[0][d];
+		b.lo[d] += v->offset[d];
+		b.hi[d] = b.lo[d] + n;
+	}
+	return b;
+}
+
+void vxr_check(const struct vxr_volume *v, const struct vx_box *box, uint32_t chan, uint32_t nchan, const uint8_t *got)
+{
+	size_t row = (size_t)vx_box_extent(box, 0) * v->dtype.width;
+
+	for (uint32_t c = chan; c < chan + nchan; c++)
+		for (int64_t z = box->lo[2]; z < box->hi[2]; z++)
+			for (int64_t y = box->lo[1]; y < box->hi[1]; y++, got += row) {
+				int64_t i = c;
+
+				i = i * v->size[2] + (z - v->offset[2]);
+				i = i * v->size[1] + (y - v->offset[1]);
+				i = i * v->size[0] + (box->lo[0] - v->offset[0]);
+				if (memcmp(got, v->whole + i * v->dtype.width, row))
+					ck_abort_msg("wrong bytes: %s x %d-%d, y %d, z %d, channel %u", v->dir,
+						     (int)box->lo[0], (int)box->hi[0], (int)y, (int)z, c);
+			}
+}
+
+/* ---- the server ---- */
+
+bool vxr_server_start(void)
+{
+	const char *script = VX_SOURCE_ROOT "/tests/lib/faultd.py";
+	int in[2], out[2];
+	FILE *said;
+
+	if (access("/usr/bin/python3", X_OK) < 0)
+		return false;
+	setenv("no_proxy", "*", 1);
+	ck_assert_int_eq(pipe(in) | pipe(out), 0);
+	server = fork();
+	ck_assert_int_ge(server, 0);
+	if (server == 0) {
+		dup2(in[0], 0);
+		dup2(out[1], 1);
+		close(in[1]);
+		close(out[0]);
+		prctl(PR_SET_PDEATHSIG, SIGTERM);
+		execl("/usr/bin/python3", "python3", script, "--root", vxr_top, (char *)NULL);
+		_exit(127);
+	}
+	close(in[0]);
+	close(out[1]);
+	server_stdin = in[1];
+	said = fdopen(out[0], "r");
+	ck_assert_int_eq(fscanf(said, "PORT %d", &vxr_port), 1);
+	fclose(said);
+	return true;
+}
+
+void vxr_server_stop(void)
+{
+	if (server <= 0)
+		return;
+	close(server_stdin);
+	waitpid(server, NULL, 0);
+	server = 0;
+}
+
+static const char *control(const char *method, const char *path, const char *body, char *reply, size_t size)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)vxr_port)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	size_t len = 0;
+	ssize_t n;
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
+	dprintf(fd, "%s %s HTTP/1.1\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s", method, path, strlen(body),
+		body);
+	while ((n = read(fd, reply + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	close(fd);
+	reply[len] = 0;
+	ck_assert_msg(strncmp(reply, "HTTP/1.1 200", 12) == 0, "%s %s: %s", method, path, reply);
+	return strstr(reply, "\r\n\r\n") + 4;
+}
+
+void vxr_rules(const char *json)
+{
+	char reply[4096];
+
+	control("POST", "/__reset", "", reply, sizeof reply);
+	control("POST", "/__faults", json, reply, sizeof reply);
+}
+
+int vxr_server_total(void)
+{
+	static const char key[] = "\"total\": ";
+	VX_AUTO_FREE char *reply = malloc(1 << 20);
+	const char *at = strstr(control("GET", "/__stats", "", reply, 1 << 20), key);
+
+	ck_assert_ptr_nonnull(at);
+	return atoi(at + strlen(key));
+}
