@@ -203,6 +203,15 @@ bool vx_transfer_stalled(const struct vx_transfer *t, uint64_t now_ns, uint64_t 
 	return connected(t, &at) && now_ns >= at + stall_ns;
 }
 
+/* A server that sends more than it promised leaves the rest in its connection, in front of the next answer: that one
+ * deserves another connection, as if this one had been cut. */
+static bool reused(const struct vx_transfer *t)
+{
+	long connects = 1;
+
+	return curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects) == CURLE_OK && connects == 0;
+}
+
 static enum vx_fault fault_of(const struct vx_transfer *t, CURLcode code)
 {
 	uint64_t at;
@@ -232,7 +241,7 @@ static enum vx_fault fault_of(const struct vx_transfer *t, CURLcode code)
 	case CURLE_TOO_MANY_REDIRECTS:
 		return VX_FAULT_REDIRECTS;
 	case CURLE_UNSUPPORTED_PROTOCOL: /* also what curl says of an answer without a status line */
-		return t->status ? VX_FAULT_PROTOCOL : VX_FAULT_MALFORMED;
+		return t->status ? VX_FAULT_PROTOCOL : reused(t) ? VX_FAULT_CUT : VX_FAULT_MALFORMED;
 	case CURLE_WEIRD_SERVER_REPLY:
 	case CURLE_URL_MALFORMAT:
 	case CURLE_BAD_CONTENT_ENCODING:

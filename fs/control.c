@@ -63,6 +63,7 @@ static void add_cache(struct vx_fs *fs, json_t *root)
 	vx_cache_stats(fs->cache, &s);
 	put(root, "cache", "limit", s.limit);
 	put(root, "cache", "bytes", s.bytes);
+	put(root, "cache", "ready_bytes", s.ready_bytes + vx_pool_bytes_ready(fs->pool));
 	put(root, "cache", "pinned_bytes", s.pinned_bytes);
 	put(root, "cache", "objects", s.objects);
 	put(root, "cache", "object_bytes", s.object_bytes);

@@ -117,8 +117,6 @@ static int serve(struct vx_fs *fs, int report, struct vx_err *e)
 	}
 	vx_session_end(s);
 	vx_notifier_stop(&fs->notifier);
-	fs->session = NULL;
-	vx_session_free(&s);
 	return r;
 }
 
@@ -126,12 +124,15 @@ static int run(const struct vx_options *o, int report)
 {
 	struct vx_err e = {0};
 	struct vx_fs *fs = NULL;
+	struct vx_session *session;
 	int r;
 
 	if (vx_fs_new(&fs, o, &e) < 0)
 		return complain(&e, EXIT_MOUNT);
 	r = o->fake ? 0 : serve(fs, report, &e);
+	session = fs->session;
 	vx_fs_free(&fs);
+	vx_session_free(&session); /* last: until its end the cache may give back what it registered */
 	return r < 0 ? complain(&e, EXIT_MOUNT) : 0;
 }
 

@@ -82,7 +82,7 @@ static int build(struct vx_fs *fs, struct vx_err *e)
 		return vx_fail(e, r, "no memory");
 	if ((r = start_fetcher(fs, e)) < 0 || (r = vx_volumes_open(fs, e)) < 0 || (r = make_info(fs, e)) < 0)
 		return r;
-	if ((r = vx_cache_new(&fs->cache, fs->opt->cache, e)) < 0 || (r = start_engine(fs, e)) < 0)
+	if ((r = vx_cache_new(&fs->cache, fs->opt->cache, fs->pool, e)) < 0 || (r = start_engine(fs, e)) < 0)
 		return r;
 	return vx_warmer_start(&fs->warmer, fs->cache, fs->pool, fs->opt->warm, e);
 }

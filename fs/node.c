@@ -22,7 +22,7 @@ struct vx_nodes {
 	struct vx_mutex mtx;
 	struct vx_link by_ino[BUCKETS], by_view[BUCKETS];
 	struct vx_link age;
-	uint64_t aged; /* length of `age` */
+	_Atomic uint64_t aged; /* length of `age`; changed under mtx */
 	uint64_t next_ino, count;
 };
 
@@ -208,6 +208,11 @@ char *vx_nodes_error(struct vx_nodes *t, uint64_t ino)
 	struct node *n = find_locked(t, ino);
 
 	return n && n->error ? strdup(n->error) : NULL;
+}
+
+bool vx_nodes_too_many(const struct vx_nodes *t)
+{
+	return t->aged > VX_NODES_KEEP;
 }
 
 bool vx_nodes_due(struct vx_nodes *t, uint64_t *ret_parent, struct vx_view *ret)

@@ -50,6 +50,7 @@ char *vx_nodes_error(struct vx_nodes *t, uint64_t ino); /* malloc'd, or NULL */
 /* When the kernel remembers more box names than this, the oldest should be asked back: parent and number of one that is
  * due, at most once each. */
 #define VX_NODES_KEEP 16384
+bool vx_nodes_too_many(const struct vx_nodes *t);
 bool vx_nodes_due(struct vx_nodes *t, uint64_t *ret_parent, struct vx_view *ret);
 uint64_t vx_nodes_count(struct vx_nodes *t);
 

@@ -64,7 +64,7 @@ void vx_notifier_poke(struct vx_notifier *n)
 {
 	int value;
 
-	if (sem_getvalue(&n->due, &value) == 0 && value <= 0)
+	if (vx_nodes_too_many(n->fs->nodes) && sem_getvalue(&n->due, &value) == 0 && value <= 0)
 		sem_post(&n->due);
 }
 

@@ -42,7 +42,8 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 	/* Contents never change behind the kernel's back; answers come from memory; listings need no attributes. */
 	conn->want &=
 	    ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
-			FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_WRITEBACK_CACHE);
+			FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_WRITEBACK_CACHE |
+			FUSE_CAP_ASYNC_READ); /* nobody could interrupt a read that is nobody's */
 	if (conn->capable & FUSE_CAP_EXPLICIT_INVAL_DATA)
 		conn->want |= FUSE_CAP_EXPLICIT_INVAL_DATA;
 	conn->max_background = 128;

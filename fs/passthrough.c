@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -87,7 +88,9 @@ static ssize_t dev_writev(int fd, struct iovec *iov, int count, void *userdata)
 			out->max_stack_depth = 1;
 		}
 	}
-	return writev(fd, iov, count);
+	/* Not by way of the library: sanitizers look at the bytes after the call, when the client has its answer and may
+	 * have closed what they belong to. */
+	return syscall(SYS_writev, fd, iov, count);
 }
 
 void vx_passthrough_install(struct fuse_session *se, struct vx_init_patch *p)

@@ -62,7 +62,7 @@ static int probe(struct vx_session *s, struct vx_err *e)
 {
 	struct vx_arena *a = vx_cache_arena(s->fs->cache);
 	struct vx_object o;
-	int fd, id = vx_object_create(a, 4096, &o, e);
+	int fd, id = vx_object_create(a, 4096, &o, NULL, e);
 
 	if (id < 0)
 		return id;

@@ -92,22 +92,40 @@ bool vx_view_find(const struct vx_fs *fs, const struct vx_view *parent, const ch
 	return find_mip(parent, name, ret) || find_box(fs, parent, name, ret);
 }
 
+/* Resident boxes, gathered under the cache's lock; what is done with them takes other locks. */
 struct resident {
-	const struct vx_fs *fs;
-	const struct vx_view *dir;
-	void (*f)(void *ctx, const char *name, const struct vx_view *v);
-	void *ctx;
+	struct resident_box {
+		struct vx_box box;
+		uint64_t bytes;
+	} * at;
+	size_t n, cap;
 };
 
-static void list_resident(void *ctx, const struct vx_box *box, uint64_t bytes)
+static void gather(void *ctx, const struct vx_box *box, uint64_t bytes)
 {
 	struct resident *r = ctx;
-	struct vx_view v = {.kind = VX_NODE_EAGER, .src = r->dir->src, .mip = r->dir->mip, .box = *box, .bytes = bytes};
+
+	if (r->n == r->cap) {
+		size_t cap = r->cap * 2 + 64;
+		void *bigger = realloc(r->at, cap * sizeof *r->at);
+
+		if (!bigger)
+			return; /* a listing is a help, no promise */
+		r->at = bigger;
+		r->cap = cap;
+	}
+	r->at[r->n++] = (struct resident_box){.box = *box, .bytes = bytes};
+}
+
+static void list_resident(const struct vx_view *dir, const struct resident_box *b,
+			  void (*f)(void *ctx, const char *name, const struct vx_view *v), void *ctx)
+{
+	struct vx_view v = {.kind = VX_NODE_EAGER, .src = dir->src, .mip = dir->mip, .box = b->box, .bytes = b->bytes};
 	char name[VX_BOX_NAME_MAX + sizeof RAW];
-	int n = vx_box_print(box, name);
+	int n = vx_box_print(&b->box, name);
 
 	memcpy(name + n, RAW, sizeof RAW);
-	r->f(r->ctx, name, &v);
+	f(ctx, name, &v);
 }
 
 static void list_one(const struct vx_fs *fs, const struct vx_view *dir, const char *name,
@@ -122,7 +140,7 @@ static void list_one(const struct vx_fs *fs, const struct vx_view *dir, const ch
 static void list_volume(const struct vx_fs *fs, const struct vx_view *dir,
 			void (*f)(void *ctx, const char *name, const struct vx_view *v), void *ctx)
 {
-	struct resident r = {.fs = fs, .dir = dir, .f = f, .ctx = ctx};
+	struct resident r = {0};
 
 	list_one(fs, dir, "info.json", f, ctx);
 	list_one(fs, dir, "all" RAW, f, ctx);
@@ -132,7 +150,10 @@ static void list_volume(const struct vx_fs *fs, const struct vx_view *dir,
 		snprintf(name, sizeof name, "mip%u", m);
 		list_one(fs, dir, name, f, ctx);
 	}
-	vx_cache_each_ready(fs->cache, dir->src, dir->mip, list_resident, &r);
+	vx_cache_each_ready(fs->cache, dir->src, dir->mip, gather, &r);
+	for (size_t i = 0; i < r.n; i++)
+		list_resident(dir, &r.at[i], f, ctx);
+	free(r.at);
 }
 
 void vx_view_list(const struct vx_fs *fs, const struct vx_view *dir,

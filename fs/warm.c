@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The first touch maps anonymous memory slice by slice and lets go of all of it at the end: what counts is that the
- * machine's pages have been touched once, not who had them. It never holds more than what the cache has not used yet,
- * and leaves an eighth of the machine's memory free.
+ * One thread at idle priority, so that it never keeps a worker waiting. It wakes when what is ready runs low, and once
+ * a second to see whether the machine has run short of memory: then everything ready is given back, and nothing is made
+ * until there is plenty again.
  */
 #include "fs/warm.h"
-#include "base/log.h"
+#include "base/clock.h"
 
 #include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#define SLICE ((uint64_t)64 << 20)
-#define PAGE 4096
+#define AMPLE_SHARE 8    /* leave an eighth of the machine's memory free */
+#define REGIONS_ALWAYS 4 /* ready for chunk buffers whatever warm= says */
 
 struct vx_warmer {
 	struct vx_cache *cache;
+	struct vx_arena *arena;
 	struct vx_pool *pool;
 	uint64_t target;
 	_Atomic bool stop;
@@ -27,7 +27,7 @@ struct vx_warmer {
 
 static bool on_virtual_machine(void)
 {
-	char line[4096];
+	char line[8192];
 	bool found = false;
 	FILE *f = fopen("/proc/cpuinfo", "re");
 
@@ -51,36 +51,34 @@ static bool memory_is_ample(void)
 		sscanf(line, "MemAvailable: %llu", &available);
 	}
 	fclose(f);
-	return available > total / 8 + (SLICE >> 10);
+	return available > total / AMPLE_SHARE;
 }
 
-static bool may_go_on(struct vx_warmer *w, uint64_t held)
+/* One step; false when there is nothing to do now. */
+static bool prepare_one(struct vx_warmer *w)
 {
-	struct vx_cache_stats s;
+	struct vx_ready_room room = vx_cache_ready_room(w->cache);
 
-	vx_cache_stats(w->cache, &s);
-	return !w->stop && held + SLICE + s.bytes <= s.limit && held + SLICE <= w->target && memory_is_ample();
-}
-
-static void warm_once(struct vx_warmer *w)
-{
-	void **slices = calloc(w->target / SLICE + 1, sizeof *slices);
-	uint64_t n = 0;
-
-	while (slices && may_go_on(w, n * SLICE)) {
-		void *m = mmap(NULL, SLICE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-		if (m == MAP_FAILED)
-			break;
-		madvise(m, SLICE, MADV_HUGEPAGE);
-		for (uint64_t at = 0; at < SLICE && !w->stop; at += PAGE)
-			((volatile char *)m)[at] = 0;
-		slices[n++] = m;
+	if (!w->target)
+		return vx_pool_prepare(w->pool, REGIONS_ALWAYS);
+	if (!memory_is_ample()) {
+		vx_arena_shrink_ready(w->arena, 0);
+		vx_pool_trim_ready(w->pool, REGIONS_ALWAYS);
+		return false;
 	}
-	for (uint64_t i = 0; i < n; i++)
-		munmap(slices[i], SLICE);
-	free(slices);
-	vx_log(VX_LOG_DEBUG, "warmed %llu MiB of memory", (unsigned long long)(n * SLICE >> 20));
+	return vx_pool_prepare(w->pool, room.regions) ||
+	       vx_arena_prepare(w->arena, vx_min_u64(w->target, room.objects), &w->stop);
+}
+
+static void wait_until_low(struct vx_warmer *w)
+{
+	uint64_t until = vx_now_ns() + VX_SEC;
+	struct timespec t = {.tv_sec = (time_t)(until / VX_SEC), .tv_nsec = (long)(until % VX_SEC)};
+
+	if (w->target)
+		sem_clockwait(&w->low, CLOCK_MONOTONIC, &t);
+	else
+		sem_wait(&w->low);
 }
 
 static void *warm_main(void *arg)
@@ -89,14 +87,11 @@ static void *warm_main(void *arg)
 	struct sched_param p = {0};
 
 	pthread_setschedparam(pthread_self(), SCHED_IDLE, &p);
-	warm_once(w);
-	/* From here on it shares locks with workers: at idle priority it could hold one for milliseconds. */
-	pthread_setschedparam(pthread_self(), SCHED_OTHER, &p);
 	while (!w->stop) {
-		while (vx_pool_prepare(w->pool) && !w->stop)
-			continue;
-		while (sem_wait(&w->low) < 0)
-			continue;
+		while (!w->stop && prepare_one(w))
+			vx_cache_fit_ready(w->cache); /* what was reserved meanwhile comes first */
+		if (!w->stop)
+			wait_until_low(w);
 	}
 	return NULL;
 }
@@ -110,6 +105,12 @@ static void on_low(void *ctx)
 		sem_post(&w->low);
 }
 
+static void set_callbacks(struct vx_warmer *w, void (*f)(void *ctx))
+{
+	vx_pool_on_low(w->pool, f, w);
+	vx_arena_on_low(w->arena, f, w);
+}
+
 int vx_warmer_start(struct vx_warmer **ret, struct vx_cache *c, struct vx_pool *pool, uint64_t bytes, struct vx_err *e)
 {
 	struct vx_warmer *w = calloc(1, sizeof *w);
@@ -121,12 +122,13 @@ int vx_warmer_start(struct vx_warmer **ret, struct vx_cache *c, struct vx_pool *
 		bytes = on_virtual_machine() ? vx_cache_limit(c) : 0;
 	w->target = vx_min_u64(bytes, vx_cache_limit(c));
 	w->cache = c;
+	w->arena = vx_cache_arena(c);
 	w->pool = pool;
 	sem_init(&w->low, 0, 0);
-	vx_pool_on_low(pool, on_low, w);
+	set_callbacks(w, on_low);
 	r = pthread_create(&w->thread, NULL, warm_main, w);
 	if (r) {
-		vx_pool_on_low(pool, NULL, NULL);
+		set_callbacks(w, NULL);
 		free(w);
 		return vx_fail(e, -r, "cannot start a thread: %s", strerror(r));
 	}
@@ -144,7 +146,7 @@ void vx_warmer_stop(struct vx_warmer **pw)
 	w->stop = true;
 	sem_post(&w->low);
 	pthread_join(w->thread, NULL);
-	vx_pool_on_low(w->pool, NULL, NULL);
+	set_callbacks(w, NULL);
 	sem_destroy(&w->low);
 	free(w);
 }

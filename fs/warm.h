@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Touches memory in the background, at idle priority. Once after start: a virtual machine's first touch of a page goes
- * to its host and is thirty times slower than any later one. And from then on: the next few megabytes for chunk
- * buffers, so that a cold box finds pages that are mapped and cleared.
+ * Makes memory ready ahead of need, in the background: touched, cleared, mapped. Fresh pages must be cleared when they
+ * are first touched; on a virtual machine the first touch of a page goes to its host and is thirty times slower than
+ * any later one, and many hosts take freed memory back within seconds. So what is ready is held, within the cache's
+ * budget, until a box or a chunk needs it.
  */
 #ifndef VX_FS_WARM_H
 #define VX_FS_WARM_H
@@ -10,7 +11,7 @@
 
 struct vx_warmer;
 
-/* `bytes` to touch once; UINT64_MAX: the cache's size on a virtual machine, else nothing. */
+/* `bytes` to hold ready at most; UINT64_MAX: the cache's size on a virtual machine, else nothing. */
 int vx_warmer_start(struct vx_warmer **ret, struct vx_cache *c, struct vx_pool *pool, uint64_t bytes, struct vx_err *e);
 void vx_warmer_stop(struct vx_warmer **w);
 

@@ -168,10 +168,9 @@ static void start(struct vx_boxes *x, struct vx_cbox *b)
 	struct fill *f = NULL;
 	void *map = NULL;
 	uint64_t charge = vx_object_charge(b->bytes);
-	int r = vx_object_create(a, b->bytes, &object, &e);
+	int r = vx_object_create(a, b->bytes, &object, &map, &e);
 
-	if (r == 0)
-		r = vx_object_map(a, &object, true, &map, &e);
+	vx_cache_fit_ready(x->cache);
 	if (r == 0 && !(f = fill_new(x, b, map)))
 		r = vx_fail(&e, -ENOMEM, "no memory");
 	vx_lock(x->mtx);

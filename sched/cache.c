@@ -10,8 +10,10 @@
 
 #define PROBE_FIRST_NS (100 * VX_MS)
 #define PROBE_MAX_NS (2 * VX_SEC)
+#define READY_POOL_SHARE 16  /* of what is ready, this part is for chunk buffers */
+#define READY_REGIONS_MIN 4u /* even with no budget left: beyond it, but little */
 
-int vx_cache_new(struct vx_cache **ret, uint64_t limit, struct vx_err *e)
+int vx_cache_new(struct vx_cache **ret, uint64_t limit, struct vx_pool *pool, struct vx_err *e)
 {
 	struct vx_cache *c = calloc(1, sizeof *c);
 	int r;
@@ -19,6 +21,7 @@ int vx_cache_new(struct vx_cache **ret, uint64_t limit, struct vx_err *e)
 	if (!c)
 		return vx_fail(e, -ENOMEM, "no memory for the cache's tables");
 	c->limit = limit;
+	c->pool = pool;
 	vx_mutex_init(&c->mtx, VX_RANK_CACHE);
 	vx_evict_init(&c->evict);
 	for (unsigned i = 0; i < VX_BOX_BUCKETS; i++)
@@ -245,6 +248,10 @@ void vx_cache_fill_ready_locked(struct vx_cache *c, struct vx_cbox *b)
 	c->stats.objects++;
 	c->stats.object_bytes += b->item.bytes;
 	b->map_users--; /* no longer ours; others may be copying out of it */
+	if (b->map && !b->map_users) {
+		c->idle_maps++; /* a copier came and went since fill_unmap */
+		vx_box_drop_map_locked(c, b);
+	}
 	vx_evict_add(&c->evict, &b->item, b->map_users > 0);
 }
 
@@ -389,6 +396,29 @@ void vx_cache_unreserve(struct vx_cache *c, uint64_t bytes)
 	c->used -= bytes;
 }
 
+struct vx_ready_room vx_cache_ready_room(struct vx_cache *c)
+{
+	uint64_t left, regions;
+
+	{
+		VX_LOCK_SCOPE(&c->mtx);
+		left = c->limit - vx_min_u64(c->used, c->limit);
+	}
+	regions = vx_min_u64(left / READY_POOL_SHARE / VX_POOL_REGION, VX_POOL_READY_MAX);
+	return (struct vx_ready_room){
+	    .objects = left - regions * VX_POOL_REGION,
+	    .regions = (unsigned)vx_max_u64(regions, READY_REGIONS_MIN),
+	};
+}
+
+void vx_cache_fit_ready(struct vx_cache *c)
+{
+	struct vx_ready_room room = vx_cache_ready_room(c);
+
+	vx_arena_shrink_ready(c->arena, room.objects);
+	vx_pool_trim_ready(c->pool, room.regions);
+}
+
 /* A suspect that proves unmapped goes back among the evictable; its registration is made anew at the next open. */
 static void probe_one_locked(struct vx_cache *c, struct vx_cbox *b)
 {
@@ -427,8 +457,11 @@ uint64_t vx_cache_probe(struct vx_cache *c, unsigned early)
 
 void vx_cache_stats(struct vx_cache *c, struct vx_cache_stats *ret)
 {
+	uint64_t ready = vx_arena_ready_bytes(c->arena);
 	VX_LOCK_SCOPE(&c->mtx);
+
 	*ret = c->stats;
+	ret->ready_bytes = ready;
 	ret->limit = c->limit;
 	ret->bytes = c->used;
 	ret->pinned_bytes = ret->open_boxes = ret->mapped_boxes = 0;

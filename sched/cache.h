@@ -63,7 +63,7 @@ struct vx_cbox {
 	_Atomic uint64_t *landed;
 };
 
-int vx_cache_new(struct vx_cache **ret, uint64_t limit, struct vx_err *e);
+int vx_cache_new(struct vx_cache **ret, uint64_t limit, struct vx_pool *pool, struct vx_err *e);
 void vx_cache_free(struct vx_cache **c); /* no box open, nothing filling */
 struct vx_arena *vx_cache_arena(struct vx_cache *c);
 struct vx_mutex *vx_cache_lock(struct vx_cache *c);
@@ -89,6 +89,14 @@ void vx_cache_each_ready(struct vx_cache *c, const struct vx_source *src, unsign
 /* Takes `bytes` of the budget, evicting as needed. -ENOSPC: what is left is in use. */
 int vx_cache_reserve(struct vx_cache *c, uint64_t bytes);
 void vx_cache_unreserve(struct vx_cache *c, uint64_t bytes);
+/* What was made ready ahead of need (arena objects, the pool's regions) lives in what is left of the budget. */
+struct vx_ready_room {
+	uint64_t objects; /* bytes of ready objects */
+	unsigned regions; /* ready regions for chunk buffers */
+};
+struct vx_ready_room vx_cache_ready_room(struct vx_cache *c);
+/* Gives back what no longer fits. After each reserve. */
+void vx_cache_fit_ready(struct vx_cache *c);
 /* Looks again at boxes that clients may have unmapped by now: those whose time has come, and up to `early` others.
  * Returns when to call again (vx_now_ns clock; UINT64_MAX: no need). */
 uint64_t vx_cache_probe(struct vx_cache *c, unsigned early);
@@ -143,7 +151,8 @@ void vx_cache_keep(struct vx_cache *c, const struct vx_cell_key *k, struct vx_bu
 void vx_cache_unkeep(struct vx_cache *c, const struct vx_cell_key *k);
 
 struct vx_cache_stats {
-	uint64_t limit, bytes, pinned_bytes, object_bytes, kept_bytes, objects, kept, open_boxes, mapped_boxes, shared;
+	uint64_t limit, bytes, ready_bytes, pinned_bytes, object_bytes, kept_bytes, objects, kept, open_boxes,
+	    mapped_boxes, shared;
 };
 /* pinned_bytes counts what is open, being filled, or not yet proven unmapped. */
 void vx_cache_stats(struct vx_cache *c, struct vx_cache_stats *ret);

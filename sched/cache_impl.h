@@ -22,6 +22,7 @@ struct vx_cache {
 	/* --- constant once set up ------------------------------------------------------------------------------ */
 	uint64_t limit;
 	struct vx_arena *arena;
+	struct vx_pool *pool;
 	struct vx_sharer sharer;
 	void (*on_revived_locked)(void *ctx, struct vx_cbox *b);
 	void *on_revived_ctx;

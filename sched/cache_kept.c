@@ -55,6 +55,7 @@ void vx_cache_keep(struct vx_cache *c, const struct vx_cell_key *key, struct vx_
 		free(k);
 		return;
 	}
+	vx_cache_fit_ready(c);
 	k->key = *key;
 	k->payload = payload ? vx_buf_ref(payload) : NULL;
 	k->item.kind = VX_ITEM_KEPT;

@@ -126,7 +126,8 @@ static bool has_landed(const struct vx_cbox *b, unsigned grid, const uint64_t ce
 
 static bool is_source_locked(const struct cover *k, const struct vx_cbox *b)
 {
-	return b->state == VX_BOX_READY || (b->state == VX_BOX_FILLING && b->map && has_landed(b, k->grid, k->cell));
+	return b->state == VX_BOX_READY ||
+	       (b->state == VX_BOX_FILLING && b->object.id && has_landed(b, k->grid, k->cell));
 }
 
 /* Takes what `b` holds of rest[i]; false when there is no room for more pieces. */
@@ -146,6 +147,19 @@ static bool take_locked(struct cover *k, struct vx_cbox *b, unsigned i)
 	use_map_locked(k->c, b);
 	k->pieces[k->npieces++] = (struct vx_piece){.box = common, .owner = b};
 	return true;
+}
+
+/* One box that holds all of it. Without this, many small ones that lie across could use up the pieces before its turn
+ * comes. */
+static bool whole_visit(void *ctx, struct vx_index_item *item)
+{
+	struct cover *k = ctx;
+	struct vx_cbox *b = vx_container_of(item, struct vx_cbox, place);
+
+	if (!vx_box_contains(&b->box, k->want) || !is_source_locked(k, b))
+		return true;
+	take_locked(k, b, 0);
+	return false;
 }
 
 static bool cover_visit(void *ctx, struct vx_index_item *item)
@@ -187,7 +201,9 @@ unsigned vx_cache_cover(struct vx_cache *c, const struct vx_source *src, unsigne
 	k.rest[0] = *want;
 	{
 		VX_LOCK_SCOPE(&c->mtx);
-		vx_index_query(c->index, vx_source_space(src, mip), want, cover_visit, &k);
+		vx_index_query(c->index, vx_source_space(src, mip), want, whole_visit, &k);
+		if (k.nrest)
+			vx_index_query(c->index, vx_source_space(src, mip), want, cover_visit, &k);
 	}
 	ok = k.npieces && !k.nrest;
 	for (unsigned i = 0; ok && i < k.npieces; i++)

@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A worker that queues tasks takes the next one itself. */
+static _Thread_local bool is_worker;
+
 #define LIVE_MAX 256 /* parts of a job under way */
 #define LIVE_LOW 128 /* expand again below this */
 
@@ -205,7 +208,7 @@ static void expand_locked(struct vx_engine *g, struct vx_job *j)
 			vx_fail(&j->err, r, "no memory");
 		added++;
 	}
-	vx_engine_wake_locked(g, added);
+	vx_engine_wake_locked(g, added - (added && is_worker));
 }
 
 /* Ends one part; its job may be due for more tasks, or over. */
@@ -329,7 +332,7 @@ struct picked {
 /* What to do next. Requests to remote stores come first: they cost little and then work by themselves. */
 static bool pick_locked(struct vx_engine *g, struct vx_worker *w, struct picked *p)
 {
-	const struct vx_history *h = g->opts.policy == VX_POLICY_AFFINITY && g->nworkers > 1 ? &w->history : NULL;
+	const struct vx_history *h = g->opts.policy == VX_POLICY_AFFINITY && g->opts.threads > 1 ? &w->history : NULL;
 
 	p->call = NULL;
 	p->start = p->finish = NULL;
@@ -387,6 +390,7 @@ static void *worker_main(void *arg)
 	struct picked p;
 	bool more;
 
+	is_worker = true;
 	for (;;) {
 		{
 			VX_LOCK_SCOPE(&g->mtx);

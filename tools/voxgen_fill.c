@@ -29,7 +29,7 @@ static void label_row(const struct fill *f, uint8_t *to, int64_t y, int64_t z, u
 	int64_t shift = (int64_t)(vg_place(f->g, 0, cy, cz, c) & 31);
 
 	while (x < end) {
-		int64_t next = ((((x + shift) >> 5) + 1) << 5) - shift;
+		int64_t next = (((x + shift) >> 5) + 1) * 32 - shift;
 
 		if (next > end)
 			next = end;

@@ -4,6 +4,7 @@
  * its path with the client's flags, so only the read-only mount keeps clients from writing into a shared box.
  */
 #include "arena/arena.h"
+#include "arena/reserve.h"
 #include "base/check.h"
 
 #include <fcntl.h>
@@ -24,6 +25,7 @@ struct vx_arena {
 	int rw; /* the tmpfs; -1: memfds */
 	int ro; /* its read-only clone */
 	_Atomic uint64_t next_id;
+	struct vx_reserve *ready;
 	char note[200];
 };
 
@@ -85,6 +87,10 @@ int vx_arena_new(struct vx_arena **ret, uint64_t limit, struct vx_err *e)
 		return vx_fail(e, -ENOMEM, "no memory for the arena");
 	a->rw = a->ro = -1;
 	a->next_id = 1;
+	if (vx_reserve_new(&a->ready) < 0) {
+		free(a);
+		return vx_fail(e, -ENOMEM, "no memory for the arena");
+	}
 	signal(SIGIO,
 	       SIG_IGN); /* sent when somebody opens an object whose lease we hold for an instant; its default kills */
 	r = mount_tmpfs(a, limit);
@@ -108,6 +114,8 @@ void vx_arena_free(struct vx_arena **pa)
 
 	if (!a)
 		return;
+	vx_arena_shrink_ready(a, 0);
+	vx_reserve_free(&a->ready);
 	if (a->ro >= 0)
 		close(a->ro);
 	if (a->rw >= 0)
@@ -143,27 +151,180 @@ uint64_t vx_object_charge(uint64_t size)
 	return vx_round_up(size, PAGE);
 }
 
-int vx_object_create(struct vx_arena *a, uint64_t size, struct vx_object *ret, struct vx_err *e)
+static int create_file(struct vx_arena *a, struct vx_object *o)
 {
-	struct vx_object o = {.id = a->next_id++, .size = size, .fd = -1};
-	int fd = a->rw >= 0 ? open_object(a->rw, &o, O_RDWR | O_CREAT | O_EXCL) : memfd_create("voxfs", MFD_CLOEXEC);
-	int r;
+	o->id = a->next_id++;
+	o->fd = -1;
+	if (a->rw >= 0)
+		return open_object(a->rw, o, O_RDWR | O_CREAT | O_EXCL);
+	o->fd = memfd_create("voxfs", MFD_CLOEXEC);
+	return o->fd;
+}
+
+static int create_fresh(struct vx_arena *a, uint64_t size, struct vx_object *ret)
+{
+	struct vx_object o = {.size = size};
+	int fd = create_file(a, &o), r;
 
 	if (fd < 0)
-		return vx_fail(e, -errno, "cannot create an object in the arena: %s", strerror(errno));
-	o.fd = fd;
+		return -errno;
 	r = fallocate(fd, 0, 0, (off_t)size) < 0 ? -errno : 0;
-	if (a->rw >= 0) {
+	if (o.fd < 0)
 		close(fd);
-		o.fd = -1;
-	}
-	if (r < 0) {
+	if (r < 0)
 		vx_object_destroy(a, &o);
+	else
+		*ret = o;
+	return r;
+}
+
+static int map_object(struct vx_arena *a, const struct vx_object *o, int prot, int flags, void **ret, struct vx_err *e)
+{
+	bool writable = prot & PROT_WRITE;
+	VX_AUTO_CLOSE int own = o->fd >= 0 ? -1 : open_object(a->rw, o, writable ? O_RDWR : O_RDONLY);
+	void *m = mmap(NULL, o->size, prot, MAP_SHARED | flags, o->fd >= 0 ? o->fd : own, 0);
+
+	if (m == MAP_FAILED)
+		return vx_fail(e, -errno, "cannot map an object of %llu bytes: %s", (unsigned long long)o->size,
+			       strerror(errno));
+	if (writable && o->fd >= 0)
+		madvise(m, o->size, MADV_HUGEPAGE); /* a memfd has huge pages only where they are asked for */
+	*ret = m;
+	return 0;
+}
+
+int vx_object_map(struct vx_arena *a, const struct vx_object *o, bool writable, void **ret, struct vx_err *e)
+{
+	/* Small objects are of 4 KiB pages: one populating call is cheaper than a fault for each of them. */
+	int flags = writable && o->size < HUGE ? MAP_POPULATE : 0;
+
+	return map_object(a, o, PROT_READ | (writable ? PROT_WRITE : 0), flags, ret, e);
+}
+
+/* ---- objects made ahead ---- */
+
+static int object_fd(struct vx_arena *a, const struct vx_object *o)
+{
+	return o->fd >= 0 ? dup(o->fd) : open_object(a->rw, o, O_RDWR);
+}
+
+static int resize(struct vx_arena *a, struct vx_ready *x, uint64_t size)
+{
+	VX_AUTO_CLOSE int fd = object_fd(a, &x->object);
+	uint64_t old = x->object.size;
+	void *moved;
+
+	if (fd < 0)
+		return -errno;
+	if (size < old) {
+		uint64_t keep = vx_round_up(size, PAGE);
+
+		if (keep < old)
+			munmap((uint8_t *)x->map + keep, old - keep);
+		if (ftruncate(fd, (off_t)size) < 0)
+			return -errno;
+	} else if (size > old) {
+		if (fallocate(fd, 0, 0, (off_t)size) < 0)
+			return -errno;
+		moved = mremap(x->map, old, size, MREMAP_MAYMOVE);
+		if (moved == MAP_FAILED)
+			return -errno;
+		x->map = moved;
+	}
+	x->object.size = size;
+	return 0;
+}
+
+static void ready_destroy(struct vx_arena *a, struct vx_ready *x)
+{
+	munmap(x->map, x->object.size);
+	vx_object_destroy(a, &x->object);
+}
+
+static bool create_from_ready(struct vx_arena *a, uint64_t size, struct vx_object *ret, void **ret_map)
+{
+	struct vx_ready x = vx_reserve_take(a->ready, size);
+
+	if (!x.object.id)
+		return false;
+	if (resize(a, &x, size) < 0) {
+		ready_destroy(a, &x);
+		return false;
+	}
+	*ret = x.object;
+	*ret_map = x.map;
+	return true;
+}
+
+static void touch(uint8_t *map, uint64_t size, const _Atomic bool *stop)
+{
+	for (uint64_t at = 0; at < size && !*stop; at += PAGE)
+		((volatile uint8_t *)map)[at] = 0;
+}
+
+bool vx_arena_prepare(struct vx_arena *a, uint64_t room, const _Atomic bool *stop)
+{
+	uint64_t size = vx_reserve_wants(a->ready, room);
+	struct vx_ready x = {0};
+
+	if (!size || create_fresh(a, size, &x.object) < 0)
+		return false;
+	if (map_object(a, &x.object, PROT_READ | PROT_WRITE, 0, &x.map, NULL) < 0) {
+		vx_object_destroy(a, &x.object);
+		return false;
+	}
+	touch(x.map, size, stop);
+	vx_reserve_put(a->ready, &x);
+	return true;
+}
+
+uint64_t vx_arena_ready_bytes(struct vx_arena *a)
+{
+	return vx_reserve_bytes(a->ready);
+}
+
+void vx_arena_on_low(struct vx_arena *a, void (*f)(void *ctx), void *ctx)
+{
+	vx_reserve_on_low(a->ready, f, ctx);
+}
+
+/* The largest ready object goes first: true when there was one. */
+static bool give_way(struct vx_arena *a)
+{
+	struct vx_ready x = vx_reserve_take_any(a->ready);
+
+	if (!x.object.id)
+		return false;
+	ready_destroy(a, &x);
+	return true;
+}
+
+void vx_arena_shrink_ready(struct vx_arena *a, uint64_t most)
+{
+	while (vx_reserve_bytes(a->ready) > most && give_way(a))
+		continue;
+}
+
+/* ---- objects ---- */
+
+int vx_object_create(struct vx_arena *a, uint64_t size, struct vx_object *ret, void **ret_map, struct vx_err *e)
+{
+	int r;
+
+	if (ret_map && create_from_ready(a, size, ret, ret_map))
+		return 0;
+	do
+		r = create_fresh(a, size, ret);
+	while (r == -ENOSPC && give_way(a));
+	if (r < 0)
 		return vx_fail(e, r, "cannot reserve %llu bytes in the arena: %s", (unsigned long long)size,
 			       strerror(-r));
-	}
-	*ret = o;
-	return 0;
+	if (!ret_map)
+		return 0;
+	r = vx_object_map(a, ret, true, ret_map, e);
+	if (r < 0)
+		vx_object_destroy(a, ret);
+	return r;
 }
 
 void vx_object_destroy(struct vx_arena *a, struct vx_object *o)
@@ -177,21 +338,6 @@ void vx_object_destroy(struct vx_arena *a, struct vx_object *o)
 		unlinkat(a->rw, name, 0);
 	}
 	*o = (struct vx_object){.fd = -1};
-}
-
-int vx_object_map(struct vx_arena *a, const struct vx_object *o, bool writable, void **ret, struct vx_err *e)
-{
-	/* Small objects are of 4 KiB pages: one populating call is cheaper than a fault for each of them. */
-	int flags = MAP_SHARED | (writable && o->size < HUGE ? MAP_POPULATE : 0);
-	int prot = PROT_READ | (writable ? PROT_WRITE : 0);
-	VX_AUTO_CLOSE int own = o->fd >= 0 ? -1 : open_object(a->rw, o, writable ? O_RDWR : O_RDONLY);
-	void *m = mmap(NULL, o->size, prot, flags, o->fd >= 0 ? o->fd : own, 0);
-
-	if (m == MAP_FAILED)
-		return vx_fail(e, -errno, "cannot map an object of %llu bytes: %s", (unsigned long long)o->size,
-			       strerror(errno));
-	*ret = m;
-	return 0;
 }
 
 void vx_object_unmap(const struct vx_object *o, void *map)

@@ -27,9 +27,20 @@ bool vx_arena_is_tmpfs(const struct vx_arena *a);
 /* Why it is not, or what the kernel would not take: one sentence, or "". */
 const char *vx_arena_note(const struct vx_arena *a);
 
-/* Reserves every byte before it returns: -ENOSPC leaves nothing behind. */
-int vx_object_create(struct vx_arena *a, uint64_t size, struct vx_object *ret, struct vx_err *e);
+/* Reserves every byte before it returns: -ENOSPC leaves nothing behind. With `ret_map` the object comes mapped
+ * writable, and may be one that was made ahead; it reads as zeros or not, but is exactly of this size. */
+int vx_object_create(struct vx_arena *a, uint64_t size, struct vx_object *ret, void **ret_map, struct vx_err *e);
 void vx_object_destroy(struct vx_arena *a, struct vx_object *o);
+
+/* ---- objects made ahead of need ---- */
+/* Makes one more, touching its memory, if they stay within `room` bytes in all; false when none was
+ * wanted or to be had. Gives up soon after *stop. One thread. */
+bool vx_arena_prepare(struct vx_arena *a, uint64_t room, const _Atomic bool *stop);
+uint64_t vx_arena_ready_bytes(struct vx_arena *a);
+/* `f` is called, from any thread, when few of a kind are left: time to prepare. */
+void vx_arena_on_low(struct vx_arena *a, void (*f)(void *ctx), void *ctx);
+/* Gives back ready objects until no more than `most` bytes of them are left. */
+void vx_arena_shrink_ready(struct vx_arena *a, uint64_t most);
 
 /* Memory that the object occupies, which its budget must cover. */
 uint64_t vx_object_charge(uint64_t size);

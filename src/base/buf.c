@@ -15,10 +15,9 @@
 #include <sys/mman.h>
 
 #define MIN_CLASS_BYTES ((size_t)4096)
-#define REGION_BYTES ((size_t)2 << 20)
+#define REGION_BYTES VX_POOL_REGION
 #define SLAB_MAX_BYTES ((size_t)1 << 20) /* larger buffers are maps of their own */
 #define CLASSES 160
-#define READY_MAX 4 /* regions touched ahead */
 
 struct slab {
 	uint8_t *mem;
@@ -34,8 +33,8 @@ struct vx_pool {
 	struct vx_link idle[CLASSES];    /* last in, first out */
 	struct vx_link dropped[CLASSES]; /* of slabs */
 	size_t idle_bytes;
-	void *ready[READY_MAX];
-	unsigned nready;
+	void *ready[VX_POOL_READY_MAX];
+	unsigned nready, most_ready;
 	void (*on_low)(void *ctx);
 	void *on_low_ctx;
 };
@@ -103,7 +102,7 @@ static void *region_get(struct vx_pool *p)
 		VX_LOCK_SCOPE(&p->mtx);
 		if (p->nready)
 			r = p->ready[--p->nready];
-		on_low = p->on_low;
+		on_low = p->nready <= p->most_ready / 2 ? p->on_low : NULL;
 		ctx = p->on_low_ctx;
 	}
 	if (on_low)
@@ -118,29 +117,63 @@ void vx_pool_on_low(struct vx_pool *p, void (*f)(void *ctx), void *ctx)
 	p->on_low_ctx = ctx;
 }
 
-bool vx_pool_prepare(struct vx_pool *p)
+static void *make_region(void)
 {
-	uint8_t *r;
+	uint8_t *r = region_map();
+
+	for (size_t at = 0; r && at < REGION_BYTES; at += MIN_CLASS_BYTES)
+		((volatile uint8_t *)r)[at] = 0;
+	return r;
+}
+
+static bool put_ready(struct vx_pool *p, void *r)
+{
+	VX_LOCK_SCOPE(&p->mtx);
+	if (p->nready >= p->most_ready)
+		return false;
+	p->ready[p->nready++] = r;
+	return true;
+}
+
+bool vx_pool_prepare(struct vx_pool *p, unsigned most)
+{
+	void *r;
 
 	{
 		VX_LOCK_SCOPE(&p->mtx);
-		if (p->nready == READY_MAX)
+		p->most_ready = most < VX_POOL_READY_MAX ? most : VX_POOL_READY_MAX;
+		if (p->nready >= p->most_ready)
 			return false;
 	}
-	r = region_map();
+	r = make_region();
 	if (!r)
 		return false;
-	for (size_t at = 0; at < REGION_BYTES; at += MIN_CLASS_BYTES)
-		((volatile uint8_t *)r)[at] = 0;
-	{
-		VX_LOCK_SCOPE(&p->mtx);
-		if (p->nready < READY_MAX) {
-			p->ready[p->nready++] = r;
-			return p->nready < READY_MAX;
+	if (!put_ready(p, r))
+		munmap(r, REGION_BYTES);
+	return true;
+}
+
+void vx_pool_trim_ready(struct vx_pool *p, unsigned most)
+{
+	void *extra;
+
+	do {
+		extra = NULL;
+		{
+			VX_LOCK_SCOPE(&p->mtx);
+			if (p->nready > most)
+				extra = p->ready[--p->nready];
 		}
-	}
-	munmap(r, REGION_BYTES);
-	return false;
+		if (extra)
+			munmap(extra, REGION_BYTES);
+	} while (extra);
+}
+
+uint64_t vx_pool_bytes_ready(const struct vx_pool *pool)
+{
+	struct vx_pool *p = (struct vx_pool *)pool;
+	VX_LOCK_SCOPE(&p->mtx);
+	return p->nready * REGION_BYTES;
 }
 
 /* ---- new buffers ---- */
@@ -334,5 +367,5 @@ uint64_t vx_pool_bytes_idle(const struct vx_pool *pool)
 {
 	struct vx_pool *p = (struct vx_pool *)pool;
 	VX_LOCK_SCOPE(&p->mtx);
-	return p->idle_bytes + p->nready * REGION_BYTES;
+	return p->idle_bytes;
 }

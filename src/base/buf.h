@@ -32,9 +32,15 @@ struct vx_buf {
 int vx_pool_new(struct vx_pool **ret, size_t idle_limit);
 void vx_pool_free(struct vx_pool **pool); /* every buffer must have come back */
 
-/* Touches one region of memory ahead of need; true while more would be welcome. For a thread that has time. */
-bool vx_pool_prepare(struct vx_pool *pool);
-/* `f` is called, from any thread, when a region was used up: time to prepare. */
+/* Makes one more region ready ahead of need if there are fewer than `most` (at most VX_POOL_READY_MAX); false when
+ * there are enough. For a thread that has time. */
+#define VX_POOL_REGION ((size_t)2 << 20)
+#define VX_POOL_READY_MAX 128
+bool vx_pool_prepare(struct vx_pool *pool, unsigned most);
+/* Gives back what is ready beyond `most`. */
+void vx_pool_trim_ready(struct vx_pool *pool, unsigned most);
+uint64_t vx_pool_bytes_ready(const struct vx_pool *pool);
+/* `f` is called, from any thread, when less than half of them are left: time to prepare. */
 void vx_pool_on_low(struct vx_pool *pool, void (*f)(void *ctx), void *ctx);
 
 /* A buffer with cap >= size and len 0, one reference; NULL when memory is short. */
@@ -46,7 +52,7 @@ void vx_buf_put(struct vx_buf *b); /* NULL is fine */
  * buffer as it was. */
 int vx_buf_grow(struct vx_buf **b, size_t size);
 
-/* Bytes held by buffers in use and idle, for the gauges. */
+/* Bytes held by buffers in use and idle (ready ones not counted), for the gauges. */
 uint64_t vx_pool_bytes_used(const struct vx_pool *pool);
 uint64_t vx_pool_bytes_idle(const struct vx_pool *pool);
 

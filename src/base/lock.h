@@ -15,6 +15,7 @@
 	X(FS_NODES, 20, "node table (fs/node)")                             \
 	X(FS_NOTIFY, 25, "queue of kernel notifications (fs/notify)")       \
 	X(CACHE, 30, "boxes, chunks, budget, eviction order (sched/cache)") \
+	X(ARENA, 35, "objects made ahead of need (arena/reserve)")          \
 	X(ENGINE, 40, "jobs, tasks and their queues (sched/engine)")        \
 	X(FETCH, 50, "inbox of the transfer loop (fetch/)")                 \
 	X(POOL, 60, "free buffers (base/buf)")                              \

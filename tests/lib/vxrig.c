@@ -12,7 +12,7 @@
 
 /* ---- the kernel's part ---- */
 
-static int share(void *ctx, int fd, struct vx_err *e)
+static int on_share(void *ctx, int fd, struct vx_err *e)
 {
 	struct vxr_sharer *s = ctx;
 	struct stat st;
@@ -41,7 +41,7 @@ static int share(void *ctx, int fd, struct vx_err *e)
 	return id;
 }
 
-static void unshare(void *ctx, int id)
+static void on_unshare(void *ctx, int id)
 {
 	struct vxr_sharer *s = ctx;
 
@@ -92,9 +92,9 @@ void vxr_start(struct vxr *r, const struct vxr_opts *o)
 	pthread_mutex_init(&r->sharer.mtx, NULL);
 	ck_assert_int_eq(vx_pool_new(&r->pool, 1 << 20), 0);
 	ck_assert_int_eq(vx_fetcher_new(&r->fetcher, &fo, r->pool, &e), 0);
-	ck_assert_int_eq(vx_cache_new(&r->cache, o->limit ? o->limit : 64 << 20, &e), 0);
+	ck_assert_int_eq(vx_cache_new(&r->cache, o->limit ? o->limit : 64 << 20, r->pool, &e), 0);
 	if (o->share && vx_arena_is_tmpfs(vx_cache_arena(r->cache))) {
-		struct vx_sharer s = {.ctx = &r->sharer, .share = share, .unshare = unshare};
+		struct vx_sharer s = {.ctx = &r->sharer, .share = on_share, .unshare = on_unshare};
 
 		vx_cache_set_sharer(r->cache, &s);
 	} else {
@@ -121,8 +121,9 @@ void vxr_add(struct vxr *r, struct vxr_volume *v)
 
 void vxr_stop(struct vxr *r)
 {
-	vx_fetcher_stop(r->fetcher);
 	vx_boxes_stop(r->boxes);
+	vx_engine_quit(r->engine);
+	vx_fetcher_stop(r->fetcher);
 	vx_engine_stop(r->engine);
 }
 

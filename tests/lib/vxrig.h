@@ -85,7 +85,7 @@ struct vxr {
 
 void vxr_start(struct vxr *r, const struct vxr_opts *o);
 void vxr_add(struct vxr *r, struct vxr_volume *v); /* made already */
-/* In the order in which the mount ends: transfers, openers, workers. */
+/* The end of everything that runs, in the order in which the mount has it. */
 void vxr_stop(struct vxr *r);
 /* Nothing runs, nothing is open, no client maps anything: do the books balance? */
 void vxr_check_books(struct vxr *r);

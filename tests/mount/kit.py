@@ -237,6 +237,10 @@ class Mount:
                 raise AssertionError("voxfs ended with status %d: %s" % (self.process.returncode, self.said()))
             return self.is_mounted()
         self.t.until(there, "the mount", 60)
+        try:
+            os.statvfs(self.path)  # answered once it serves
+        except PermissionError:
+            pass  # another user's
 
     def said(self):
         with open(self.log, errors="replace") as f:
@@ -379,7 +383,8 @@ class Client:
         return self.status is None
 
     def kill(self, sig=signal.SIGKILL):
-        os.kill(self.pid, sig)
+        if self.status is None:
+            os.kill(self.pid, sig)
 
     def close(self):
         if self.fd >= 0:

@@ -143,7 +143,7 @@ def look_for_trouble(top):
         m = TROUBLE.search(text)
         if m:
             start = text.rfind("\n", 0, m.start()) + 1
-            found.append("%s:\n%s" % (name, text[start:start + 4000]))
+            found.append("%s:\n%s" % (name, text[start:start + 2500]))
     return found
 
 

@@ -86,7 +86,8 @@ def test_interrupted_read(t):
 
 
 def test_killed_in_page_fault(t):
-    v, m, d = stalled(t)
+    """It dies at once. The kernel does not tell us, as it reads ahead for nobody in particular: the fetch goes on."""
+    v, m, d = stalled(t, options="stall=2,tries=100")
     before = d.counts()["total"]
     c = t.client(touch_map, m.file("all.raw"))
     t.until(lambda: d.counts()["total"] > before, "the server is asked")
@@ -94,6 +95,7 @@ def test_killed_in_page_fault(t):
     equal(c.wait(10), -signal.SIGKILL)
     d.rules()
     m.check(box(0))
+    m.check(v.bounds())
 
 
 def test_others_are_not_harmed(t):
@@ -233,7 +235,8 @@ def test_terminated_with_blocked_clients(t):
     m.process.send_signal(signal.SIGTERM)
     m.finish()
     for c in clients:
-        assert c.result(20) in ("EINTR", "ENOTCONN", "ECONNABORTED", "ESHUTDOWN", "EIO"), c.result
+        said = c.result(20)  # ENOENT: Python tries an EINTR again, and the mount is gone
+        assert said in ("EINTR", "ENOTCONN", "ECONNABORTED", "ESHUTDOWN", "EIO", "ENOENT"), said
 
 
 def test_forced_unmount_with_blocked_clients(t):
@@ -269,7 +272,7 @@ def test_server_killed(t):
     m.process.kill()
     m.process.wait()
     m.abandon()
-    fails(errno.ENOTCONN, os.stat, m.path)
+    fails(errno.ENOTCONN, os.listdir, m.path)
     fails(errno.ENOTCONN, os.open, m.file(box(1)), os.O_RDONLY)
     if passthrough:
         equal(mapped[:], v.bytes(box(0)), "the map after its server")

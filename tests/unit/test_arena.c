@@ -58,7 +58,7 @@ START_TEST(fill_and_read)
 	struct vx_object o[VX_ARRAY_LEN(sizes)];
 
 	for (unsigned k = 0; k < VX_ARRAY_LEN(sizes); k++) {
-		ck_assert_int_eq(vx_object_create(a, sizes[k], &o[k], &e), 0);
+		ck_assert_int_eq(vx_object_create(a, sizes[k], &o[k], NULL, &e), 0);
 		ck_assert_uint_eq(o[k].size, sizes[k]);
 		ck_assert_uint_ne(o[k].id, 0);
 		ck_assert_int_eq(o[k].fd >= 0, !vx_arena_is_tmpfs(a));
@@ -95,13 +95,13 @@ START_TEST(no_space_leaves_nothing)
 	if (!vx_arena_is_tmpfs(a))
 		return; /* memfds have no limit of their own */
 	for (int round = 0; round < 20; round++) {
-		ck_assert_int_eq(vx_object_create(a, LIMIT - size + 4096, &o, &e), 0);
-		ck_assert_int_eq(vx_object_create(a, size, &all, &e), -ENOSPC);
+		ck_assert_int_eq(vx_object_create(a, LIMIT - size + 4096, &o, NULL, &e), 0);
+		ck_assert_int_eq(vx_object_create(a, size, &all, NULL, &e), -ENOSPC);
 		ck_assert_int_eq(e.code, -ENOSPC);
 		ck_assert_ptr_nonnull(strstr(e.why, "3149824"));
 		vx_object_destroy(a, &o);
-		ck_assert_int_eq(vx_object_create(a, LIMIT + 1, &all, &e), -ENOSPC);
-		ck_assert_int_eq(vx_object_create(a, LIMIT, &all, &e), 0); /* every byte is there again */
+		ck_assert_int_eq(vx_object_create(a, LIMIT + 1, &all, NULL, &e), -ENOSPC);
+		ck_assert_int_eq(vx_object_create(a, LIMIT, &all, NULL, &e), 0); /* every byte is there again */
 		vx_object_destroy(a, &all);
 	}
 }
@@ -123,7 +123,7 @@ START_TEST(charges_fit_the_limit)
 				break;
 			size = LIMIT - used;
 		}
-		ck_assert_int_eq(vx_object_create(a, size, &o[n], &e), 0);
+		ck_assert_int_eq(vx_object_create(a, size, &o[n], NULL, &e), 0);
 		fill(&o[n++], size);
 		used += vx_object_charge(size);
 	}
@@ -153,7 +153,7 @@ START_TEST(shared_is_read_only)
 
 	if (!vx_arena_is_tmpfs(a))
 		return;
-	ck_assert_int_eq(vx_object_create(a, 3 << 20, &o, &e), 0);
+	ck_assert_int_eq(vx_object_create(a, 3 << 20, &o, NULL, &e), 0);
 	fill(&o, 9);
 	fd = vx_object_open_shared(a, &o, &e);
 	ck_assert_int_ge(fd, 0);
@@ -258,7 +258,7 @@ START_TEST(used_by_another_process)
 
 	if (!vx_arena_is_tmpfs(a))
 		return;
-	ck_assert_int_eq(vx_object_create(a, 1 << 20, &o, &e), 0);
+	ck_assert_int_eq(vx_object_create(a, 1 << 20, &o, NULL, &e), 0);
 	fill(&o, 5);
 	ck_assert(vx_object_unused(a, &o));
 	fd = vx_object_open_shared(a, &o, &e);
@@ -297,18 +297,18 @@ START_TEST(destroyed_while_mapped)
 
 	if (!vx_arena_is_tmpfs(a))
 		return;
-	ck_assert_int_eq(vx_object_create(a, 1 << 20, &o, &e), 0);
+	ck_assert_int_eq(vx_object_create(a, 1 << 20, &o, NULL, &e), 0);
 	fill(&o, 5);
 	fd = vx_object_open_shared(a, &o, &e);
 	c = start_client(fd);
 	close(fd);
 	step(&c);
 	vx_object_destroy(a, &o);
-	ck_assert_int_eq(vx_object_create(a, LIMIT, &all, &e), -ENOSPC);
+	ck_assert_int_eq(vx_object_create(a, LIMIT, &all, NULL, &e), -ENOSPC);
 	step(&c); /* it looks at its bytes before it unmaps */
 	ck_assert_int_eq(write(c.tell, "x", 1), 1);
 	ck_assert_int_eq(end_client(&c), 0);
-	ck_assert_int_eq(vx_object_create(a, LIMIT, &all, &e), 0);
+	ck_assert_int_eq(vx_object_create(a, LIMIT, &all, NULL, &e), 0);
 	vx_object_destroy(a, &all);
 }
 END_TEST

@@ -73,7 +73,7 @@ int bench_file(const struct bench_args *a)
 	struct bench_grid g;
 	uint64_t bytes;
 	void *to = NULL;
-	double t0;
+	double t0, cpu;
 
 	bench_grid_read(a, &g);
 	bytes = bench_box_bytes(&g, &g.box);
@@ -82,6 +82,7 @@ int bench_file(const struct bench_args *a)
 		bench_warm(bytes * 2);
 	else
 		to = bench_memory(bytes);
+	cpu = bench_cpu();
 	t0 = bench_now();
 	if (fresh)
 		to = bench_fresh_memory(bytes);
@@ -89,8 +90,8 @@ int bench_file(const struct bench_args *a)
 	bench_cells_of(&g, &g.box, &cells);
 	l.cells = &cells;
 	bench_parallel(threads, cells.count, one_chunk, &l);
-	printf("{\"seconds\": %.9f, \"chunks\": %llu, \"bytes\": %llu}\n", bench_now() - t0,
-	       (unsigned long long)cells.count, (unsigned long long)bytes);
+	printf("{\"seconds\": %.9f, \"cpu\": %.9f, \"chunks\": %llu, \"bytes\": %llu}\n", bench_now() - t0,
+	       bench_cpu() - cpu, (unsigned long long)cells.count, (unsigned long long)bytes);
 	return 0;
 }
 

@@ -74,13 +74,14 @@ int bench_http(const struct bench_args *a)
 	struct http_loop l = {0};
 	struct bench_grid g;
 	int running;
-	double t0;
+	double t0, cpu;
 
 	bench_grid_read(a, &g);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	l.grid = &g;
 	l.multi = curl_multi_init();
 	curl_multi_setopt(l.multi, CURLMOPT_MAXCONNECTS, (long)connections);
+	cpu = bench_cpu();
 	t0 = bench_now();
 	bench_cells_of(&g, &g.box, &l.cells);
 	for (unsigned i = 0; i < connections && ask_next(&l, new_handle(&l)); i++)
@@ -92,7 +93,7 @@ int bench_http(const struct bench_args *a)
 			break;
 		curl_multi_poll(l.multi, NULL, 0, 1000, NULL);
 	}
-	printf("{\"seconds\": %.9f, \"chunks\": %llu, \"bytes\": %llu}\n", bench_now() - t0,
-	       (unsigned long long)l.cells.count, (unsigned long long)l.bytes);
+	printf("{\"seconds\": %.9f, \"cpu\": %.9f, \"chunks\": %llu, \"bytes\": %llu}\n", bench_now() - t0,
+	       bench_cpu() - cpu, (unsigned long long)l.cells.count, (unsigned long long)l.bytes);
 	return 0;
 }

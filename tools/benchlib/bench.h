@@ -21,6 +21,7 @@ uint64_t bench_number(const struct bench_args *a, const char *key, uint64_t fall
 void bench_die(const char *what) __attribute__((noreturn));
 
 double bench_now(void); /* seconds */
+double bench_cpu(void); /* processor seconds that this process has used */
 
 /* One grid of a Precomputed volume, and a box of it: dir= bounds= chunk= box= width= suffix= */
 struct bench_grid {

@@ -106,9 +106,10 @@ int bench_open(const struct bench_args *a)
 {
 	char line[4096];
 	bool first = true;
-	double t0;
+	double t0, cpu;
 
 	bench_warm(bench_number(a, "warm", 0));
+	cpu = bench_cpu();
 	t0 = bench_now();
 	printf("{\"files\": [");
 	while (fgets(line, sizeof line, stdin)) {
@@ -119,7 +120,7 @@ int bench_open(const struct bench_args *a)
 		printf("%s[%.9f, %.9f, %llu]", first ? "" : ", ", o.open, o.total, (unsigned long long)o.bytes);
 		first = false;
 	}
-	printf("], \"seconds\": %.9f}\n", bench_now() - t0);
+	printf("], \"seconds\": %.9f, \"cpu\": %.9f}\n", bench_now() - t0, bench_cpu() - cpu);
 	return 0;
 }
 

@@ -39,12 +39,22 @@ uint64_t bench_number(const struct bench_args *a, const char *key, uint64_t fall
 	return *t ? strtoull(t, NULL, 0) : fallback;
 }
 
-double bench_now(void)
+static double clock_seconds(clockid_t id)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(id, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+double bench_now(void)
+{
+	return clock_seconds(CLOCK_MONOTONIC);
+}
+
+double bench_cpu(void)
+{
+	return clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 /* ---- chunks ---- */

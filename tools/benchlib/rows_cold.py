@@ -6,22 +6,26 @@ import random
 from benchlib.procs import CONNECTIONS, Mount
 from benchlib.table import Row, median
 
-MIB = 1 << 20
-WARM = 512 * MIB  # touched right before the clock starts: more than the box and what is kept for it
 CUBE = "0-512_0-512_0-512"
 THIN = "0-10000_0-1000_20-30"
 POLICIES = ("affinity", "morton", "fifo")
 
 
-def cold_read(b, url, box, prime=None, warm=WARM, **options):
-    """Open to last byte of one box on a fresh mount, and the counters afterwards."""
-    with Mount(b.stage, url, **({"cache": "2G", "eager": "2G"} | options)) as m:
+def cold_open(b, m, boxes):
+    """Opens and touches boxes one after another: the times of each, the seconds, the processor seconds of all."""
+    m.wait_until_ready()
+    b.stage.calm()
+    before = m.cpu()
+    r = b.stage.tool("open", "".join(m.box(x) + "\n" for x in boxes))
+    return r | {"cpu": r["cpu"] + m.cpu() - before}
+
+
+def cold_read(b, url, boxes, prime=None, **options):
+    """The same on a fresh mount. `prime`: a box elsewhere, read before, as on a mount that has been in use."""
+    with Mount(b.stage, url, **({"cache": "1G", "eager": "1G"} | options)) as m:
         if prime:
             b.stage.tool("open", m.box(prime) + "\n")
-        before = m.stats()
-        seconds = b.stage.tool("open", m.box(box) + "\n", warm=warm)["files"][0][1]
-        after = m.stats()
-    return seconds, {g + "." + k: after[g][k] - before[g][k] for g in ("chunks", "store", "cache") for k in before[g]}
+        return cold_open(b, m, boxes)
 
 
 def in_turns(b, *measures):
@@ -35,70 +39,77 @@ def in_turns(b, *measures):
     return out
 
 
+def column(results, name):
+    return [r[name] for r in results]
+
+
 def ratios(ours, theirs):
     return median(t / o for o, t in zip(ours, theirs))
 
 
 def speed_row(key, what, ours, theirs, target):
     """Theirs over ours: a rate against a rate."""
-    return Row(key, what, median(ours), median(theirs), ratios(ours, theirs), ">=", target,
-               best=min(theirs) / min(ours))
+    o, t = column(ours, "seconds"), column(theirs, "seconds")
+    return Row(key, what, median(o), median(t), ratios(o, t), ">=", target, best=min(t) / min(o),
+               cpu=ratios(column(ours, "cpu"), column(theirs, "cpu")))
 
 
 def time_row(key, what, ours, theirs, target, note=""):
     """Ours over theirs: a time against a time."""
-    return Row(key, what, median(ours), median(theirs), 1 / ratios(ours, theirs), "<=", target, note=note,
-               best=min(ours) / min(theirs))
+    o, t = column(ours, "seconds"), column(theirs, "seconds")
+    cpu = 1 / ratios(column(ours, "cpu"), column(theirs, "cpu")) if "cpu" in theirs[0] else None
+    return Row(key, what, median(o), median(t), 1 / ratios(o, t), "<=", target, note=note, best=min(o) / min(t), cpu=cpu)
+
+
+def against(ours, seconds):
+    """A baseline that is a figure."""
+    return [{"seconds": seconds}] * len(ours)
+
+
+def bare(b, command, v, box, base=None, **args):
+    return b.stage.tool(command, **({"threads": b.stage.threads} | args | v.grid(box, base)))
 
 
 def cold_file(b):
     v = b.vol["grey"]
-    prime = "512-640_512-640_512-640"  # a mount that has been in use: its threads have their buffers
-    ours, bare, fresh = in_turns(
-        b, lambda: cold_read(b, v.url, CUBE, prime)[0],
-        lambda: b.stage.tool("file", threads=b.stage.threads, **v.grid(CUBE))["seconds"],
-        lambda: b.stage.tool("file", threads=b.stage.threads, fresh=1, **v.grid(CUBE))["seconds"])
-    yield speed_row("cold-file", "cold 512^3 uint8, file://; pread + memcpy into touched memory", ours, bare, 0.8)
+    ours, touched, fresh = in_turns(b, lambda: cold_read(b, v.url, [CUBE], "512-640_512-640_512-640"),
+                                    lambda: bare(b, "file", v, CUBE), lambda: bare(b, "file", v, CUBE, fresh=1))
+    yield speed_row("cold-file", "cold 512^3 uint8, file://; pread + memcpy into touched memory", ours, touched, 0.8)
     yield speed_row("cold-file-fresh", "the same; pread + memcpy into fresh 2 MiB pages", ours, fresh, None)
 
 
 def cold_http(b):
-    v, server = b.vol["grey"], b.server()
-    ours, bare = in_turns(
-        b, lambda: cold_read(b, v.at(server.url), CUBE)[0],
-        lambda: b.stage.tool("http", connections=CONNECTIONS, **v.grid(CUBE, v.at(server.url)))["seconds"])
-    yield speed_row("cold-http", "cold 512^3 uint8 over nginx; libcurl multi, bytes dropped", ours, bare, 0.7)
+    v, base = b.vol["grey"], b.vol["grey"].at(b.server().url)
+    ours, drop = in_turns(b, lambda: cold_read(b, base, [CUBE]),
+                          lambda: bare(b, "http", v, CUBE, base, connections=CONNECTIONS))
+    yield speed_row("cold-http", "cold 512^3 uint8 over nginx; libcurl multi, bytes dropped", ours, drop, 0.7)
 
 
 def cold_http_gzip(b):
-    v, server = b.vol["grey-gz"], b.server()
-    ours, bare = in_turns(
-        b, lambda: cold_read(b, v.at(server.url), CUBE)[0],
-        lambda: b.stage.tool("inflate", threads=b.stage.threads, **v.grid(CUBE))["seconds"])
-    yield speed_row("cold-http-gzip", "cold 512^3 uint8 gzip over nginx; inflating from disk alone", ours, bare, None)
+    v = b.vol["grey-gz"]
+    ours, inflate = in_turns(b, lambda: cold_read(b, v.at(b.server().url), [CUBE]), lambda: bare(b, "inflate", v, CUBE))
+    yield speed_row("cold-http-gzip", "cold 512^3 uint8 gzip over nginx; inflating from disk alone", ours, inflate, None)
 
 
 def cold_cseg(b):
     v = b.vol["seg-gz"]
-    ours, bare = in_turns(
-        b, lambda: cold_read(b, v.url, THIN, "0-64_0-64_0-1", 2048 * MIB)[0],
-        lambda: b.stage.tool("cseg", threads=b.stage.threads, **v.grid(THIN))["seconds"])
-    yield speed_row("cold-cseg", "cold 10000x1000x10 uint64 cseg gzip; inflating and decoding whole chunks", ours, bare,
+    ours, drop, crop = in_turns(b, lambda: cold_read(b, v.url, [THIN], "0-64_0-64_0-1", cache="2G", eager="2G"),
+                                lambda: bare(b, "cseg", v, THIN), lambda: bare(b, "cseg", v, THIN, crop=1))
+    yield speed_row("cold-cseg", "cold 10000x1000x10 uint64 cseg gzip; inflating and decoding whole chunks", ours, drop,
                     1.5)
+    yield speed_row("cold-cseg-crop", "the same; and copying the box out of them into fresh 2 MiB pages", ours, crop,
+                    None)
 
 
-def slabs_once(b, v):
-    with Mount(b.stage, v.url, cache="2G") as m:
-        paths = [m.box(f"0-1024_0-1024_{z}-{z + 1}") for z in range(64)]
-        return b.stage.tool("open", "\n".join(paths) + "\n", warm=WARM)["seconds"]
+def slab_names(count):
+    return [f"0-1024_0-1024_{z}-{z + 1}" for z in range(count)]
 
 
 def slabs(b):
     v = b.vol["grey-gz"]
-    ours, bare = in_turns(b, lambda: slabs_once(b, v),
-                          lambda: b.stage.tool("slabs", threads=b.stage.threads,
-                                               **v.grid("0-1024_0-1024_0-64"))["seconds"])
-    yield time_row("slabs", "64 slabs of 1024x1024x1 over gzip 64^3; inflating once and copying", ours, bare, 1.3)
+    ours, loop = in_turns(b, lambda: cold_read(b, v.url, slab_names(64)),
+                          lambda: bare(b, "slabs", v, "0-1024_0-1024_0-64"))
+    yield time_row("slabs", "64 slabs of 1024x1024x1 over gzip 64^3; inflating once and copying", ours, loop, 1.3)
 
 
 def half(b):
@@ -122,21 +133,23 @@ def latency(b):
     limit = -(-512 // CONNECTIONS) * 0.05
     with b.stage.running_tool("serve", root=v.dir, delay_ms=50) as s:
         url = f"http://127.0.0.1:{s['port']}"
-        ours, bare = in_turns(b, lambda: cold_read(b, url, CUBE)[0],
-                              lambda: b.stage.tool("http", connections=CONNECTIONS, **v.grid(CUBE, url))["seconds"])
+        ours, curl = in_turns(b, lambda: cold_read(b, url, [CUBE]),
+                              lambda: bare(b, "http", v, CUBE, url, connections=CONNECTIONS))
     yield time_row("latency-50ms", f"512^3, 50 ms for each response; ceil(512 / {CONNECTIONS}) x 50 ms", ours,
-                   [limit] * len(ours), 1.25, f"libcurl multi alone {median(bare):.3f} s")
+                   against(ours, limit), 1.25, f"libcurl multi alone {median(column(curl, 'seconds')):.3f} s")
 
 
 def crowd(b):
-    v, server = b.vol["grey"], b.server()
+    base = b.vol["grey"].at(b.server().url)
     fetched = []
 
     def once(n):
-        with Mount(b.stage, v.at(server.url), cache="2G", eager="2G") as m:
-            seconds = b.stage.tool("crowd", path=m.box(CUBE), n=n, warm=WARM)["seconds"]
+        with Mount(b.stage, base, cache="1G", eager="1G") as m:
+            m.wait_until_ready()
+            b.stage.calm()
+            r = b.stage.tool("crowd", path=m.box(CUBE), n=n)
             fetched.append(m.stats()["chunks"]["fetched"])
-        return seconds
+        return r
 
     many, one = in_turns(b, lambda: once(8), lambda: once(1))
     yield time_row("crowd-8", "8 processes read one cold 512^3 over HTTP; one process", many, one, 1.3)
@@ -157,32 +170,27 @@ def small_boxes(aligned, count, seed):
 def small(b):
     v = b.vol["grey"]
     for key, aligned in (("cold-64-aligned", True), ("cold-64-random", False)):
-        opens, names = [], list(small_boxes(aligned, 300, b.rounds))
+        names = list(small_boxes(aligned, 300, b.rounds))
 
-        def voxfs():
-            with Mount(b.stage, v.url, cache="2G") as m:
-                files = b.stage.tool("open", "\n".join(map(m.box, names)) + "\n", warm=WARM)["files"]
-            opens.append(median(f[0] for f in files))
-            return median(f[1] for f in files)
+        def voxfs(names=names):
+            r = cold_read(b, v.url, names)
+            return r | {"seconds": median(f[1] for f in r["files"]), "open": median(f[0] for f in r["files"])}
 
-        ours, bare = in_turns(
-            b, voxfs, lambda: median(b.stage.tool("boxes", "\n".join(names) + "\n", **v.grid("0-64_0-64_0-64"))["boxes"]))
+        def loop(names=names):
+            r = b.stage.tool("boxes", "".join(n + "\n" for n in names), **v.grid("0-64_0-64_0-64"))
+            return r | {"seconds": median(r["boxes"])}
+
+        ours, theirs = in_turns(b, voxfs, loop)
         chunks = 1 if aligned else 8
         yield time_row(key, f"cold 64^3 box, file://, {chunks} chunks: open to last byte; 1 ms", ours,
-                       [1e-3] * len(ours), 1.0, f"open alone {median(opens) * 1e6:.0f} us")
-        yield time_row(key + "-x", "the same; pread + memcpy of its chunks", ours, bare, 3.0)
+                       against(ours, 1e-3), 1.0, f"open alone {median(column(ours, 'open')) * 1e6:.0f} us")
+        yield time_row(key + "-x", "the same; pread + memcpy of its chunks", ours, theirs, 3.0)
 
 
 def policies(b):
     """For information: what each policy is worth where locality can matter."""
-    for key, v, box in (("slabs", b.vol["grey-gz"], None), ("cube", b.vol["grey"], CUBE), ("thin", b.vol["seg-gz"], THIN)):
-        def once(policy, v=v, box=box):
-            if box:
-                return cold_read(b, v.url, box, warm=2048 * MIB, policy=policy)[0]
-            with Mount(b.stage, v.url, cache="2G", policy=policy) as m:
-                paths = [m.box(f"0-1024_0-1024_{z}-{z + 1}") for z in range(16)]
-                return b.stage.tool("open", "\n".join(paths) + "\n", warm=WARM)["seconds"]
-
-        times = in_turns(b, *(lambda p=p: once(p) for p in POLICIES))
+    for key, name, boxes in (("slabs", "grey-gz", slab_names(16)), ("cube", "grey", [CUBE]), ("thin", "seg-gz", [THIN])):
+        times = in_turns(b, *(lambda p=p: cold_read(b, b.vol[name].url, boxes, cache="2G", eager="2G", policy=p)
+                              for p in POLICIES))
         for policy, t in list(zip(POLICIES, times))[:2]:
             yield time_row(f"{policy}-{key}", f"policy={policy}, {key}, file://; policy=fifo", t, times[2], None)

@@ -127,7 +127,7 @@ def mixed_fill(b):
             boxes.append(f"0-1000_0-{rows}_{z}-{z + depth}")
             served += 1000 * rows * depth
             z = (z + depth) % 700
-    with Mount(b.stage, b.vol["grey"].url, cache="2G", eager="128M") as m:
+    with Mount(b.stage, b.vol["grey"].url, cache="2G", eager="128M", warm=0) as m:
         b.stage.tool("open", "\n".join(map(m.box, boxes)) + "\n")
         stats = m.stats()["cache"]
         held = arena_bytes(m.pid)

@@ -11,7 +11,9 @@ median = statistics.median
 class Row:
     """`ratio` is compared with `target` as `sense` says ("<=" or ">="); no target: for information."""
 
-    def __init__(self, key, what, voxfs, base, ratio, sense=None, target=None, unit="s", note="", best=None):
+    def __init__(self, key, what, voxfs, base, ratio, sense=None, target=None, unit="s", note="", best=None,
+                 cpu=None):
+        self.cpu = cpu  # the ratio of processor seconds: what it would be if both used all processors all the time
         self.best = best  # the ratio of the best rounds: what it would be on a machine with nothing else to do
         self.key, self.what, self.voxfs, self.base, self.ratio = key, what, voxfs, base, ratio
         self.sense, self.target, self.unit, self.note = sense, target, unit, note
@@ -24,7 +26,7 @@ class Row:
 
     def as_json(self):
         return {k: getattr(self, k) for k in
-                ("key", "what", "voxfs", "base", "unit", "ratio", "best", "sense", "target", "verdict", "note")}
+                ("key", "what", "voxfs", "base", "unit", "ratio", "best", "cpu", "sense", "target", "verdict", "note")}
 
 
 def show(value, unit):
@@ -42,14 +44,14 @@ def show(value, unit):
     return f"{value:.4g}"
 
 
-HEAD = f"{'row':<22} {'voxfs':>10} {'baseline':>10} {'ratio':>7} {'best':>6} {'target':>8} {'':<5} what"
+HEAD = f"{'row':<22} {'voxfs':>10} {'baseline':>10} {'ratio':>7} {'best':>6} {'cpu':>6} {'target':>8} {'':<5} what"
 
 
 def print_row(r):
     target = f"{r.sense} {r.target:g}" if r.target is not None else ""
     ratio = f"{r.ratio:.3f}" if r.ratio is not None else "-"
-    best = f"{r.best:.3f}" if r.best is not None else ""
-    print(f"{r.key:<22} {show(r.voxfs, r.unit):>10} {show(r.base, r.unit):>10} {ratio:>7} {best:>6} {target:>8} {r.verdict:<5} "
+    best, cpu = (f"{x:.3f}" if x is not None else "" for x in (r.best, r.cpu))
+    print(f"{r.key:<22} {show(r.voxfs, r.unit):>10} {show(r.base, r.unit):>10} {ratio:>7} {best:>6} {cpu:>6} {target:>8} {r.verdict:<5} "
           f"{r.what}{'; ' + r.note if r.note else ''}", flush=True)
 
 

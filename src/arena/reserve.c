@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A few objects of each of a few sizes, small ones first, and gigabytes for what is left of the room. Objects below
+ * 2 MiB have small pages and can only become objects below 2 MiB; the others have huge ones.
+ */
+#include "arena/reserve.h"
+
+#include <string.h>
+
+#define K ((uint64_t)1 << 10)
+#define M ((uint64_t)1 << 20)
+#define HUGE_BYTES (2 * M)
+
+static const struct {
+	uint64_t size;
+	unsigned count;
+} plan[] = {
+    {256 * K, 32}, {HUGE_BYTES - 4 * K, 8}, {4 * M, 4}, {16 * M, 4}, {64 * M, 4}, {128 * M, 4},
+    {512 * M, 2},  {K * M, 1024},
+};
+#define SIZES VX_ARRAY_LEN(plan)
+
+struct vx_reserve {
+	struct vx_mutex mtx;
+	/* --- under mtx ------------------------------------------------------------------------------------------ */
+	struct vx_ready *ready[SIZES]; /* arrays of plan[].count */
+	unsigned count[SIZES];
+	uint64_t bytes;
+	void (*on_low)(void *ctx);
+	void *on_low_ctx;
+};
+
+int vx_reserve_new(struct vx_reserve **ret)
+{
+	struct vx_reserve *r = calloc(1, sizeof *r);
+
+	if (!r)
+		return -ENOMEM;
+	vx_mutex_init(&r->mtx, VX_RANK_ARENA);
+	for (unsigned i = 0; i < SIZES; i++) {
+		r->ready[i] = calloc(plan[i].count, sizeof r->ready[i][0]);
+		if (!r->ready[i]) {
+			vx_reserve_free(&r);
+			return -ENOMEM;
+		}
+	}
+	*ret = r;
+	return 0;
+}
+
+void vx_reserve_free(struct vx_reserve **pr)
+{
+	struct vx_reserve *r = vx_steal(*pr);
+
+	if (!r)
+		return;
+	assert(!r->bytes);
+	for (unsigned i = 0; i < SIZES; i++)
+		free(r->ready[i]);
+	vx_mutex_done(&r->mtx);
+	free(r);
+}
+
+uint64_t vx_reserve_bytes(struct vx_reserve *r)
+{
+	VX_LOCK_SCOPE(&r->mtx);
+	return r->bytes;
+}
+
+uint64_t vx_reserve_wants(struct vx_reserve *r, uint64_t room)
+{
+	VX_LOCK_SCOPE(&r->mtx);
+	for (unsigned i = 0; i < SIZES; i++)
+		if (r->count[i] < plan[i].count && r->bytes + plan[i].size <= room)
+			return plan[i].size;
+	return 0;
+}
+
+void vx_reserve_put(struct vx_reserve *r, const struct vx_ready *x)
+{
+	VX_LOCK_SCOPE(&r->mtx);
+	for (unsigned i = 0; i < SIZES; i++)
+		if (plan[i].size == x->object.size) {
+			assert(r->count[i] < plan[i].count); /* one thread prepares */
+			r->ready[i][r->count[i]++] = *x;
+			r->bytes += x->object.size;
+		}
+}
+
+static struct vx_ready take_locked(struct vx_reserve *r, unsigned i)
+{
+	r->bytes -= plan[i].size;
+	return r->ready[i][--r->count[i]];
+}
+
+/* What it costs to turn a ready object into one of `size`: pages to add are dear, pages to give back cheap. */
+static uint64_t cost(uint64_t ready, uint64_t size)
+{
+	if ((ready < HUGE_BYTES) != (size < HUGE_BYTES) || ready < size / 4 || ready / 32 > size)
+		return UINT64_MAX;
+	return ready < size ? size - ready : (ready - size) / 8;
+}
+
+static struct vx_ready take_best_locked(struct vx_reserve *r, uint64_t size, bool *low)
+{
+	uint64_t least = UINT64_MAX;
+	unsigned best = SIZES;
+
+	for (unsigned i = 0; i < SIZES; i++) {
+		uint64_t c = r->count[i] ? cost(plan[i].size, size) : UINT64_MAX;
+
+		if (c < least) {
+			least = c;
+			best = i;
+		}
+	}
+	*low = best == SIZES || r->count[best] <= plan[best].count / 2;
+	return best < SIZES ? take_locked(r, best) : (struct vx_ready){0};
+}
+
+struct vx_ready vx_reserve_take(struct vx_reserve *r, uint64_t size)
+{
+	struct vx_ready x;
+	void (*f)(void *ctx);
+	void *ctx;
+	bool low;
+
+	{
+		VX_LOCK_SCOPE(&r->mtx);
+		x = take_best_locked(r, size, &low);
+		f = r->on_low;
+		ctx = r->on_low_ctx;
+	}
+	if (f && low)
+		f(ctx);
+	return x;
+}
+
+void vx_reserve_on_low(struct vx_reserve *r, void (*f)(void *ctx), void *ctx)
+{
+	VX_LOCK_SCOPE(&r->mtx);
+	r->on_low = f;
+	r->on_low_ctx = ctx;
+}
+
+struct vx_ready vx_reserve_take_any(struct vx_reserve *r)
+{
+	VX_LOCK_SCOPE(&r->mtx);
+	for (unsigned i = SIZES; i-- > 0;)
+		if (r->count[i])
+			return take_locked(r, i);
+	return (struct vx_ready){0};
+}

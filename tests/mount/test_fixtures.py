@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes written by other programs: see tests/fixtures/README.md. All of them in one mount, by a JSON file."""
+import errno
+import hashlib
+import json
+import os
+
+from kit import equal, fails, read_file
+from volumes import box_name
+
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures")
+
+
+def fixtures():
+    for name in sorted(os.listdir(TOP)):
+        path = os.path.join(TOP, name, "expect.json")
+        if os.path.exists(path):
+            with open(path) as f:
+                yield name, json.load(f)
+
+
+def pairs(flat):
+    return tuple(zip(flat[::2], flat[1::2]))
+
+
+def overlap(a, b):
+    return all(p < s and r < q for (p, q), (r, s) in zip(pairs(a), pairs(b)))
+
+
+def mount_all(t, base, options="", missing=None):
+    """Every fixture under its own name, with its own mount options unless `missing` says otherwise."""
+    config = t.name("config") + ".json"
+    volumes = []
+    for name, e in fixtures():
+        v = {"source": "precomputed://%s/%s/volume" % (base, name), "name": name}
+        wish = missing or ("fill" if "missing=fill" in e.get("mount_options", "") else None)
+        volumes.append(dict(v, missing=wish) if wish else v)
+    with open(config, "w") as f:
+        json.dump({"volumes": volumes}, f)
+    m = t.mount(config, options)
+    equal(set(os.listdir(m.path)) - {".voxfs"}, {n for n, _ in fixtures()})
+    return m
+
+
+def digest(path):
+    return hashlib.sha256(read_file(path)).hexdigest()
+
+
+def file_of(m, name, scale, box):
+    return os.path.join(m.path, name, scale["dir"], box_name(pairs(box)))
+
+
+def check_boxes(m, name, expect, skip=()):
+    n = 0
+    for scale in expect["scales"]:
+        for b in scale["boxes"] + ([dict(scale["whole"])] if scale["whole"] else []):
+            path = file_of(m, name, scale, b["box"])
+            equal(os.stat(path).st_size, b["bytes"], path)
+            if any(overlap(b["box"], hole) for hole in skip):
+                fails(errno.ENODATA, digest, path)
+            else:
+                equal(digest(path), b["sha256"], path)
+            n += 1
+    return n
+
+
+def check_damage(m, name, expect):
+    scale = expect["scales"][0]
+    for box in expect.get("must_fail", ()):
+        fails(errno.EBADMSG, digest, file_of(m, name, scale, box))
+    for b in expect.get("either", ()):
+        try:
+            equal(digest(file_of(m, name, scale, b["box"])), b["sha256"], name)
+        except OSError as e:
+            equal(e.errno, errno.EBADMSG, name)
+
+
+def check_all(m):
+    n = 0
+    for name, expect in fixtures():
+        n += check_boxes(m, name, expect)
+        check_damage(m, name, expect)
+        n += check_boxes(m, name, expect)  # failures spoil nothing
+        for box in expect.get("missing", ()):
+            equal(set(read_file(file_of(m, name, expect["scales"][0], box))), {0}, "a missing chunk of " + name)
+    assert n > 300, n
+
+
+def test_from_files(t):
+    check_all(mount_all(t, "file://" + os.path.realpath(TOP)))
+
+
+def test_through_http(t):
+    check_all(mount_all(t, t.faultd(TOP).url.replace("precomputed://", ""), "tries=2"))
+
+
+def test_through_page_cache(t):
+    check_all(mount_all(t, "file://" + os.path.realpath(TOP), "zerocopy=off"))
+
+
+def test_lazily(t):
+    check_all(mount_all(t, "file://" + os.path.realpath(TOP), "eager=0"))
+
+
+def test_missing_is_an_error(t):
+    m = mount_all(t, "file://" + os.path.realpath(TOP), missing="error")
+    seen = 0
+    for name, expect in fixtures():
+        holes = expect.get("missing", ())
+        check_boxes(m, name, expect, holes)
+        for box in holes:
+            fails(errno.ENODATA, digest, file_of(m, name, expect["scales"][0], box))
+            seen += 1
+    assert seen >= 6
+
+
+def test_metadata(t):
+    m = mount_all(t, "file://" + os.path.realpath(TOP))
+    for name, expect in fixtures():
+        for scale in expect["scales"]:
+            info = json.loads(read_file(os.path.join(m.path, name, scale["dir"], "info.json")))
+            equal(info["dtype"], expect["dtype"], name)
+            equal(info["channels"], expect["channels"], name)
+            equal([info["shape"][a] for a in "xyz"], scale["size"], name)
+            equal(info["voxel_offset"], scale["voxel_offset"], name)
+            equal(info["voxel_size"], scale["resolution"], name)
+            assert scale["chunk"] in info["chunk_sizes"], name
