@@ -118,7 +118,7 @@ static const struct option {
     {"zerocopy", CHOICE, F(zerocopy), zerocopy_words, 0, 0, "auto (default), passthrough (or fail), off"},
     {"warm", BYTES, F(warm), NULL, 0, (uint64_t)1 << 62,
      "touch this much free memory in the background after start: " BYTE_WORDS
-     " (default: cache on a virtual machine, else 0)"},
+     " (default: a quarter of cache; all of it on a virtual machine)"},
     {"policy", CHOICE, F(policy), policy_words, 0, 0, "order of chunks: affinity (default), morton, fifo"},
     {"tries", COUNT, F(tries), NULL, 1, 100, "attempts at each request to a remote store (default 5)"},
     {"timeout", SECONDS, F(timeout), NULL, 0, 86400, "seconds to reach a host (default 10)"},

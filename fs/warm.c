@@ -119,7 +119,7 @@ int vx_warmer_start(struct vx_warmer **ret, struct vx_cache *c, struct vx_pool *
 	if (!w)
 		return vx_fail(e, -ENOMEM, "no memory");
 	if (bytes == UINT64_MAX)
-		bytes = on_virtual_machine() ? vx_cache_limit(c) : 0;
+		bytes = on_virtual_machine() ? vx_cache_limit(c) : vx_cache_limit(c) / 4;
 	w->target = vx_min_u64(bytes, vx_cache_limit(c));
 	w->cache = c;
 	w->arena = vx_cache_arena(c);

@@ -14,8 +14,9 @@
 /* A worker that queues tasks takes the next one itself. */
 static _Thread_local bool is_worker;
 
-#define LIVE_MAX 256 /* parts of a job under way */
-#define LIVE_LOW 128 /* expand again below this */
+#define LIVE_MAX 256  /* parts of a job under way */
+#define FIRST_LOCAL 8 /* parts queued at once when they can be served at once: the others begin while more are made */
+#define STEP 4        /* parts added for each that ends, until LIVE_MAX are under way */
 
 void vx_engine_wake_locked(struct vx_engine *g, unsigned count)
 {
@@ -196,12 +197,12 @@ static bool next_cell(struct vx_engine *g, struct vx_job *j, uint64_t cell[3])
 	return false;
 }
 
-static void expand_locked(struct vx_engine *g, struct vx_job *j)
+static void expand_locked(struct vx_engine *g, struct vx_job *j, unsigned most)
 {
 	uint64_t cell[3];
 	unsigned added = 0;
 
-	while (j->live < LIVE_MAX && !j->err.code && next_cell(g, j, cell)) {
+	while (added < most && j->live < LIVE_MAX && !j->err.code && next_cell(g, j, cell)) {
 		int r = add_part_locked(g, j, j->next_want, cell);
 
 		if (r < 0)
@@ -224,8 +225,8 @@ static void settle_part_locked(struct vx_engine *g, struct vx_part *p, const str
 	vx_list_remove(&p->in_job);
 	free(p);
 	j->live--;
-	if (j->live < LIVE_LOW && !j->expanded && !j->err.code)
-		expand_locked(g, j);
+	if (!j->expanded && !j->err.code)
+		expand_locked(g, j, STEP);
 	if (has_ended(j))
 		vx_list_push_back(ended, &j->parts);
 }
@@ -251,7 +252,7 @@ void vx_engine_submit(struct vx_engine *g, struct vx_job *j)
 	j->submitted = true;
 	if (g->stopping)
 		vx_fail(&j->err, -ESHUTDOWN, "the mount is ending");
-	expand_locked(g, j);
+	expand_locked(g, j, vx_store_is_local(j->src->store) ? FIRST_LOCAL : LIVE_MAX);
 	if (!has_ended(j))
 		return;
 	vx_list_push_back(&g->ended, &j->parts);

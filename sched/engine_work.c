@@ -204,6 +204,8 @@ static void serve_all(struct vx_worker *w, struct vx_task *t, struct supply *s, 
 	{
 		VX_LOCK_SCOPE(&g->mtx);
 		take_parts_locked(t, &parts);
+		if (fresh && t->item.prio == VX_PRIO_PREFETCH)
+			VX_COUNT(chunks_prefetched);
 	}
 	do {
 		for (struct vx_link *l = parts.next; l != &parts; l = l->next)
@@ -288,8 +290,6 @@ static void serve_fetched(struct vx_worker *w, struct vx_task *t, struct vx_fetc
 	vx_buf_put(vx_steal(got->body));
 	if (s.payload)
 		VX_COUNT(chunks_decoded);
-	if (t->item.prio == VX_PRIO_PREFETCH)
-		VX_COUNT(chunks_prefetched);
 	serve_all(w, t, &s, true); /* frees t */
 	VX_TIMING(decode, vx_now_ns() - t0);
 }

@@ -305,16 +305,6 @@ START_TEST(wrong_order_dies)
 	vx_lock(&low);
 }
 END_TEST
-
-START_TEST(strange_unlock_dies)
-{
-	struct vx_mutex m;
-
-	vx_mutex_init(&m, VX_RANK_CACHE);
-	m.held = true; /* by somebody else, that is */
-	vx_unlock(&m);
-}
-END_TEST
 #endif
 
 /* ---- lists ---- */
@@ -389,7 +379,6 @@ int main(void)
 	tcase_add_test(t, deadline);
 #ifdef VX_DEBUG_LOCKS
 	tcase_add_loop_test_raise_signal(t, wrong_order_dies, SIGABRT, 0, 2);
-	tcase_add_test_raise_signal(t, strange_unlock_dies, SIGABRT);
 #endif
 	tcase_add_test(t, lists);
 	return vxt_run(s);

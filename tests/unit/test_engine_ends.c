@@ -196,15 +196,16 @@ START_TEST(last_opener_leaves)
 	struct vxr_open o, p;
 	struct vxr_block busy;
 	struct vx_cache_stats s;
-	uint64_t fetched;
+	uint64_t fetched, tasks;
 
 	start(&(struct vxr_opts){.threads = 1});
 	fetched = vx_ledger.chunks_fetched;
 	fill_half_way(&o, &all, &busy);
-	ck_assert_uint_eq(queued(), 36);
+	tasks = queued();
+	ck_assert_uint_gt(tasks, 0);
 	ck_assert_int_eq(vxr_open_start(&r, &p, 0, &all, 2), -EINPROGRESS);
 	ck_assert(vxr_open_cancel(&r, &o));
-	ck_assert_uint_eq(queued(), 36); /* the other one waits still */
+	ck_assert_uint_eq(queued(), tasks); /* the other one waits still */
 	ck_assert(vxr_open_cancel(&r, &p));
 	ck_assert(!vxr_open_cancel(&r, &p));
 	ck_assert_uint_eq(queued(), 0);
@@ -333,9 +334,9 @@ END_TEST
 
 START_TEST(promoted)
 {
-	struct vx_box ahead = box(-32, 64, 16, 96, -8, 56), now = box(0, 32, 48, 80, 8, 24);
+	struct vx_box ahead = box(-32, 64, 16, 96, -8, 56), now = box(-32, 0, 16, 48, -8, 8);
 	uint64_t merged = vx_ledger.chunks_merged, prefetched = vx_ledger.chunks_prefetched;
-	struct vx_engine_stats s;
+	struct vx_engine_stats s, t;
 	struct vxr_block busy;
 	struct vxr_job slow, fast;
 	uint8_t to[32 * 32 * 16];
@@ -348,12 +349,12 @@ START_TEST(promoted)
 	vxr_job_want(&r, &slow, &ahead, 0, 1, NULL);
 	vx_engine_submit(r.engine, &slow.j);
 	vx_engine_stats(r.engine, &s);
-	ck_assert(s.queued[VX_PRIO_FOREGROUND] == 0 && s.queued[VX_PRIO_PREFETCH] == 36);
+	ck_assert(s.queued[VX_PRIO_FOREGROUND] == 0 && s.queued[VX_PRIO_PREFETCH] > 0);
 	vxr_job_init(&r, &fast, 0);
 	vxr_job_want(&r, &fast, &now, 0, 1, to);
 	vx_engine_submit(r.engine, &fast.j);
-	vx_engine_stats(r.engine, &s);
-	ck_assert(s.queued[VX_PRIO_FOREGROUND] == 1 && s.queued[VX_PRIO_PREFETCH] == 35);
+	vx_engine_stats(r.engine, &t);
+	ck_assert(t.queued[VX_PRIO_FOREGROUND] == 1 && t.queued[VX_PRIO_PREFETCH] == s.queued[VX_PRIO_PREFETCH] - 1);
 	ck_assert_uint_eq(vx_ledger.chunks_merged - merged, 1);
 	vxr_block_end(&busy);
 	ck_assert_int_eq(vxr_job_await(&fast), 0);
@@ -369,6 +370,7 @@ START_TEST(cancelled_jobs)
 	struct vx_box all = vxr_volume_box(&vols[0]);
 	struct vxr_block busy;
 	struct vxr_job j, other;
+	uint64_t tasks;
 
 	start(&(struct vxr_opts){.threads = 1});
 	vxr_job_init(&r, &j, 0);
@@ -384,10 +386,12 @@ START_TEST(cancelled_jobs)
 	vxr_job_init(&r, &other, 0);
 	vxr_job_want(&r, &other, &all, 0, 1, NULL);
 	vx_engine_submit(r.engine, &j.j);
+	tasks = queued();
+	ck_assert_uint_gt(tasks, 0);
 	vx_engine_submit(r.engine, &other.j);
 	vx_engine_cancel(r.engine, &j.j);
-	vx_engine_cancel(r.engine, &j.j); /* once more does no harm */
-	ck_assert_uint_eq(queued(), 36);
+	vx_engine_cancel(r.engine, &j.j);   /* once more does no harm */
+	ck_assert_uint_eq(queued(), tasks); /* the other one wants the same */
 	vxr_block_end(&busy);
 	ck_assert_int_eq(vxr_job_await(&j), -ECANCELED);
 	ck_assert_int_eq(vxr_job_await(&other), 0);

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Objects made ahead: whatever one was made for, it becomes an object of exactly the size asked for, all of it there
+ * and writable, and what is held ready never exceeds its room.
+ */
+#include "../lib/vxtest.h"
+#include "arena/arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define M ((uint64_t)1 << 20)
+#define LIMIT (256 * M)
+
+static const _Atomic bool go_on = false;
+
+static struct vx_arena *arena_ready(uint64_t room)
+{
+	struct vx_arena *a;
+	struct vx_err e = {0};
+
+	ck_assert_int_eq(vx_arena_new(&a, LIMIT, &e), 0);
+	while (vx_arena_prepare(a, room, &go_on))
+		ck_assert_uint_le(vx_arena_ready_bytes(a), room);
+	return a;
+}
+
+static void fill_and_check(struct vx_arena *a, struct vx_object *o, uint8_t *map)
+{
+	void *again;
+
+	for (uint64_t i = 0; i < o->size; i++)
+		map[i] = (uint8_t)(i * 7 + 3);
+	vx_object_unmap(o, map);
+	ck_assert_int_eq(vx_object_map(a, o, false, &again, NULL), 0);
+	for (uint64_t i = 0; i < o->size; i++)
+		ck_assert_uint_eq(((uint8_t *)again)[i], (uint8_t)(i * 7 + 3));
+	vx_object_unmap(o, again);
+}
+
+START_TEST(becomes_any_size)
+{
+	static const uint64_t sizes[] = {
+	    1,     4096,      65537,         262144, 300000, M,           2 * M - 4096, 2 * M - 4095,
+	    2 * M, 2 * M + 1, 3 * M + 12345, 4 * M,  5 * M,  15 * M + 17, 16 * M + 5,   40 * M + 99999};
+	struct vx_arena *a = arena_ready(128 * M);
+
+	for (unsigned i = 0; i < VX_ARRAY_LEN(sizes); i++) {
+		uint64_t before = vx_arena_ready_bytes(a);
+		struct vx_object o;
+		void *map;
+
+		ck_assert_int_eq(vx_object_create(a, sizes[i], &o, &map, NULL), 0);
+		ck_assert_uint_eq(o.size, sizes[i]);
+		ck_assert_uint_le(vx_arena_ready_bytes(a), before);
+		fill_and_check(a, &o, map);
+		ck_assert(vx_object_unused(a, &o));
+		vx_object_destroy(a, &o);
+	}
+	vx_arena_free(&a);
+}
+END_TEST
+
+START_TEST(one_that_fits_is_used)
+{
+	struct vx_arena *a = arena_ready(64 * M);
+	uint64_t before = vx_arena_ready_bytes(a);
+	struct vx_object o;
+	void *map;
+
+	ck_assert_int_eq(vx_object_create(a, 4 * M, &o, &map, NULL), 0);
+	ck_assert_uint_eq(vx_arena_ready_bytes(a), before - 4 * M);
+	vx_object_unmap(&o, map);
+	vx_object_destroy(a, &o);
+	vx_arena_free(&a);
+}
+END_TEST
+
+/* The arena's limit covers what is ready too: it gives way, and every byte of the limit can become objects. */
+START_TEST(gives_way_to_objects)
+{
+	struct vx_arena *a = arena_ready(LIMIT);
+	struct vx_object o[4];
+
+	ck_assert_uint_gt(vx_arena_ready_bytes(a), LIMIT / 2);
+	for (unsigned i = 0; i < 4; i++)
+		ck_assert_int_eq(vx_object_create(a, LIMIT / 4, &o[i], NULL, NULL), 0);
+	ck_assert_uint_eq(vx_arena_ready_bytes(a), 0);
+	for (unsigned i = 0; i < 4; i++)
+		vx_object_destroy(a, &o[i]);
+	vx_arena_free(&a);
+}
+END_TEST
+
+START_TEST(shrinks_when_told)
+{
+	struct vx_arena *a = arena_ready(128 * M);
+
+	vx_arena_shrink_ready(a, 40 * M);
+	ck_assert_uint_le(vx_arena_ready_bytes(a), 40 * M);
+	ck_assert_uint_gt(vx_arena_ready_bytes(a), 0);
+	vx_arena_shrink_ready(a, 0);
+	ck_assert_uint_eq(vx_arena_ready_bytes(a), 0);
+	vx_arena_free(&a);
+}
+END_TEST
+
+START_TEST(stops_when_told)
+{
+	static const _Atomic bool stop = true;
+	struct vx_arena *a;
+
+	ck_assert_int_eq(vx_arena_new(&a, LIMIT, NULL), 0);
+	ck_assert(vx_arena_prepare(a, LIMIT, &stop)); /* made, but hardly touched */
+	vx_arena_free(&a);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("reserve");
+	TCase *t = tcase_create("reserve");
+
+	suite_add_tcase(s, t);
+	tcase_add_test(t, becomes_any_size);
+	tcase_add_test(t, one_that_fits_is_used);
+	tcase_add_test(t, gives_way_to_objects);
+	tcase_add_test(t, shrinks_when_told);
+	tcase_add_test(t, stops_when_told);
+	tcase_set_timeout(t, 120);
+	return vxt_run(s);
+}
