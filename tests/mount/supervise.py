@@ -6,11 +6,13 @@ detached, then processes are killed and reaped, then the directory goes. Mounts 
 never by stat, which could hang.
 """
 import ctypes
+import errno
 import os
 import re
 import select
 import shutil
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -30,8 +32,14 @@ class Skip(Exception):
 
 
 def umount(path, flags=0):
-    """0 or an errno."""
-    return 0 if _libc.umount2(os.fsencode(path), flags | UMOUNT_NOFOLLOW) == 0 else ctypes.get_errno()
+    """0 or an errno. An ordinary user's own mount goes through fusermount3."""
+    if _libc.umount2(os.fsencode(path), flags | UMOUNT_NOFOLLOW) == 0:
+        return 0
+    code = ctypes.get_errno()
+    if code != errno.EPERM or os.geteuid() == 0:
+        return code
+    argv = ["fusermount3", "-q", "-u"] + (["-z"] if flags else []) + ["--", path]
+    return 0 if subprocess.run(argv, stdin=subprocess.DEVNULL).returncode == 0 else errno.EBUSY
 
 
 def unshare_mounts():

@@ -251,6 +251,85 @@ START_TEST(buffers_and_threads)
 }
 END_TEST
 
+static void count_low(void *ctx)
+{
+	++*(unsigned *)ctx;
+}
+
+START_TEST(regions_made_ready)
+{
+	struct vx_pool *p;
+	struct vx_buf *b[6];
+	unsigned low = 0;
+
+	ck_assert_int_eq(vx_pool_new(&p, 0), 0);
+	vx_pool_on_low(p, count_low, &low);
+	ck_assert(!vx_pool_prepare(p, 0));
+	for (unsigned k = 1; vx_pool_prepare(p, 4); k++)
+		ck_assert_uint_eq(vx_pool_bytes_ready(p), k * VX_POOL_REGION);
+	ck_assert_uint_eq(vx_pool_bytes_ready(p), 4 * VX_POOL_REGION);
+	vx_pool_trim_ready(p, 10);
+	ck_assert_uint_eq(vx_pool_bytes_ready(p), 4 * VX_POOL_REGION);
+	vx_pool_trim_ready(p, 2);
+	ck_assert_uint_eq(vx_pool_bytes_ready(p), 2 * VX_POOL_REGION);
+	ck_assert_uint_eq(vx_pool_bytes_used(p) + vx_pool_bytes_idle(p), 0);
+	for (int k = 0; k < 6; k++) { /* two to a region */
+		b[k] = vx_buf_get(p, 1 << 20);
+		b[k]->data[0] = b[k]->data[b[k]->cap - 1] = (uint8_t)k;
+	}
+	ck_assert_uint_eq(vx_pool_bytes_ready(p), 0);
+	ck_assert_uint_gt(low, 0);
+	for (int k = 0; k < 6; k++) {
+		ck_assert(b[k]->data[0] == k && b[k]->data[b[k]->cap - 1] == k);
+		vx_buf_put(b[k]);
+	}
+	ck_assert_uint_eq(vx_pool_bytes_idle(p), 0);
+	while (vx_pool_prepare(p, 3))
+		continue;
+	vx_pool_free(&p); /* the ready ones too */
+}
+END_TEST
+
+static uint64_t address_space(void)
+{
+	unsigned long long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "re");
+
+	ck_assert_int_eq(fscanf(f, "%llu", &pages), 1);
+	fclose(f);
+	return pages * 4096;
+}
+
+/* Whatever the order in which they come back, no region stays behind. */
+START_TEST(regions_go)
+{
+	struct vxt_rng r = vxt_seed("regions_go", 0);
+	static struct vx_buf *b[6000];
+	uint64_t before = address_space(), asked = 0;
+	struct vx_pool *p;
+
+	ck_assert_int_eq(vx_pool_new(&p, 3 << 20), 0);
+	for (int step = 0; step < 30000; step++) {
+		unsigned k = (unsigned)vxt_rnd(&r, VX_ARRAY_LEN(b));
+
+		if (b[k]) {
+			vx_buf_put(vx_steal(b[k]));
+			continue;
+		}
+		b[k] = vx_buf_get(p, (size_t)vxt_rnd(&r, 1ull << (12 + vxt_rnd(&r, 9))));
+		ck_assert_ptr_nonnull(b[k]);
+		asked += b[k]->cap;
+	}
+	ck_assert_uint_gt(asked, (uint64_t)1 << 30);
+	for (unsigned k = 0; k < VX_ARRAY_LEN(b); k++)
+		vx_buf_put(b[k]);
+	ck_assert_uint_eq(vx_pool_bytes_used(p), 0);
+	ck_assert_uint_le(vx_pool_bytes_idle(p), 3 << 20);
+	vx_pool_free(&p);
+	ck_assert_uint_lt(address_space(), before + ((uint64_t)100 << 20));
+}
+END_TEST
+
 /* ---- locks ---- */
 
 START_TEST(locks_in_order)
@@ -375,6 +454,8 @@ int main(void)
 	tcase_add_test(t, buffers_come_back);
 	tcase_add_test(t, buffers_grow);
 	tcase_add_test(t, buffers_and_threads);
+	tcase_add_test(t, regions_made_ready);
+	tcase_add_test(t, regions_go);
 	tcase_add_test(t, locks_in_order);
 	tcase_add_test(t, deadline);
 #ifdef VX_DEBUG_LOCKS
