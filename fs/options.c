@@ -23,11 +23,14 @@ bool vx_parse_bytes(const char *text, uint64_t whole, uint64_t *ret)
 	v = strtod(text, &end);
 	switch (toupper((unsigned char)*end)) {
 	case 'T':
-		unit *= 1024; /* fall through */
+		unit *= 1024;
+		__attribute__((fallthrough));
 	case 'G':
-		unit *= 1024; /* fall through */
+		unit *= 1024;
+		__attribute__((fallthrough));
 	case 'M':
-		unit *= 1024; /* fall through */
+		unit *= 1024;
+		__attribute__((fallthrough));
 	case 'K':
 		unit *= 1024;
 		end++;

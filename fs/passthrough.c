@@ -59,8 +59,8 @@ struct backing_map {
 
 static struct vx_init_patch *patch;
 
-/* What follows from an answer comes after it: RELEASE after OPEN, for one. ThreadSanitizer cannot see the kernel between
- * them, and is told so by a release before each answer and an acquire after each request. */
+/* What follows from an answer comes after it: RELEASE after OPEN, for one. ThreadSanitizer cannot see the kernel
+ * between them, and is told so by a release before each answer and an acquire after each request. */
 #ifndef __has_feature
 #define __has_feature(x) 0
 #endif

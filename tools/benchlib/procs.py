@@ -72,7 +72,7 @@ class Stage:
             self.open.remove(thing)
 
     @staticmethod
-    def calm(patience=2.0):
+    def calm(patience=1.0):
         """Waits, not for ever, until nobody else is using the processors."""
         deadline = time.monotonic() + patience
         busy = 1.0
@@ -150,7 +150,7 @@ class Mount:
                 raise Failed(f"voxfs does not mount: {self.log.read().strip()[-300:]}")
             time.sleep(0.002)
 
-    def wait_until_ready(self, patience=15.0):
+    def wait_until_ready(self, patience=4.0):
         """Until the daemon has made ready, in the background, what memory it wants to have at hand."""
         deadline, last, same = time.monotonic() + patience, -1, 0
         while same < 6 and time.monotonic() < deadline:
