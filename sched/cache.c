@@ -10,7 +10,7 @@
 
 #define PROBE_FIRST_NS (100 * VX_MS)
 #define PROBE_MAX_NS (2 * VX_SEC)
-#define READY_POOL_SHARE 16  /* of what is ready, this part is for chunk buffers */
+#define READY_POOL_SHARE 4   /* of what is ready, this part is for chunk buffers */
 #define READY_REGIONS_MIN 4u /* even with no budget left: beyond it, but little */
 
 int vx_cache_new(struct vx_cache **ret, uint64_t limit, struct vx_pool *pool, struct vx_err *e)

@@ -256,10 +256,13 @@ static bool create_from_ready(struct vx_arena *a, uint64_t size, struct vx_objec
 	return true;
 }
 
-static void touch(uint8_t *map, uint64_t size, const _Atomic bool *stop)
+/* By system call, not by touching: it fails, instead of killing us, when the object is truncated under it. */
+static bool populate(uint8_t *map, uint64_t size, const _Atomic bool *stop)
 {
-	for (uint64_t at = 0; at < size && !*stop; at += PAGE)
-		((volatile uint8_t *)map)[at] = 0;
+	for (uint64_t at = 0; at < size && !*stop; at += HUGE)
+		if (madvise(map + at, vx_min_u64(HUGE, size - at), MADV_POPULATE_WRITE) < 0)
+			return false;
+	return true;
 }
 
 bool vx_arena_prepare(struct vx_arena *a, uint64_t room, const _Atomic bool *stop)
@@ -269,13 +272,15 @@ bool vx_arena_prepare(struct vx_arena *a, uint64_t room, const _Atomic bool *sto
 
 	if (!size || create_fresh(a, size, &x.object) < 0)
 		return false;
-	if (map_object(a, &x.object, PROT_READ | PROT_WRITE, 0, &x.map, NULL) < 0) {
-		vx_object_destroy(a, &x.object);
-		return false;
-	}
-	touch(x.map, size, stop);
-	vx_reserve_put(a->ready, &x);
-	return true;
+	vx_reserve_begin(a->ready, &x.object);
+	if (map_object(a, &x.object, PROT_READ | PROT_WRITE, 0, &x.map, NULL) == 0 && populate(x.map, size, stop) &&
+	    vx_reserve_put(a->ready, &x))
+		return true;
+	vx_reserve_abandon(a->ready);
+	if (x.map)
+		munmap(x.map, size);
+	vx_object_destroy(a, &x.object);
+	return false;
 }
 
 uint64_t vx_arena_ready_bytes(struct vx_arena *a)
@@ -288,11 +293,19 @@ void vx_arena_on_low(struct vx_arena *a, void (*f)(void *ctx), void *ctx)
 	vx_reserve_on_low(a->ready, f, ctx);
 }
 
-/* The largest ready object goes first: true when there was one. */
+/* The one in the making goes first, then the largest: true when there was one. */
 static bool give_way(struct vx_arena *a)
 {
-	struct vx_ready x = vx_reserve_take_any(a->ready);
+	struct vx_object making;
+	struct vx_ready x;
 
+	if (vx_reserve_steal(a->ready, &making)) {
+		VX_AUTO_CLOSE int fd = making.fd >= 0 ? making.fd : open_object(a->rw, &making, O_RDWR);
+
+		/* Its maker unlinks it; if that has happened already, there is nothing left to open. */
+		return fd < 0 || ftruncate(fd, 0) == 0;
+	}
+	x = vx_reserve_take_any(a->ready);
 	if (!x.object.id)
 		return false;
 	ready_destroy(a, &x);

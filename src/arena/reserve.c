@@ -25,6 +25,7 @@ struct vx_reserve {
 	struct vx_ready *ready[SIZES]; /* arrays of plan[].count */
 	unsigned count[SIZES];
 	uint64_t bytes;
+	struct vx_object making; /* id 0: none, or stolen */
 	void (*on_low)(void *ctx);
 	void *on_low_ctx;
 };
@@ -63,7 +64,7 @@ void vx_reserve_free(struct vx_reserve **pr)
 uint64_t vx_reserve_bytes(struct vx_reserve *r)
 {
 	VX_LOCK_SCOPE(&r->mtx);
-	return r->bytes;
+	return r->bytes + r->making.size;
 }
 
 uint64_t vx_reserve_wants(struct vx_reserve *r, uint64_t room)
@@ -75,15 +76,44 @@ uint64_t vx_reserve_wants(struct vx_reserve *r, uint64_t room)
 	return 0;
 }
 
-void vx_reserve_put(struct vx_reserve *r, const struct vx_ready *x)
+void vx_reserve_begin(struct vx_reserve *r, const struct vx_object *o)
 {
 	VX_LOCK_SCOPE(&r->mtx);
+	assert(!r->making.id); /* one thread prepares */
+	r->making = *o;
+}
+
+bool vx_reserve_steal(struct vx_reserve *r, struct vx_object *ret)
+{
+	VX_LOCK_SCOPE(&r->mtx);
+	*ret = r->making;
+	if (!ret->id)
+		return false;
+	if (ret->fd >= 0)
+		ret->fd = dup(ret->fd); /* under the lock: its maker closes the other only after asking for it */
+	r->making = (struct vx_object){0};
+	return true;
+}
+
+void vx_reserve_abandon(struct vx_reserve *r)
+{
+	VX_LOCK_SCOPE(&r->mtx);
+	r->making = (struct vx_object){0};
+}
+
+bool vx_reserve_put(struct vx_reserve *r, const struct vx_ready *x)
+{
+	VX_LOCK_SCOPE(&r->mtx);
+	if (r->making.id != x->object.id)
+		return false;
+	r->making = (struct vx_object){0};
 	for (unsigned i = 0; i < SIZES; i++)
 		if (plan[i].size == x->object.size) {
-			assert(r->count[i] < plan[i].count); /* one thread prepares */
+			assert(r->count[i] < plan[i].count);
 			r->ready[i][r->count[i]++] = *x;
 			r->bytes += x->object.size;
 		}
+	return true;
 }
 
 static struct vx_ready take_locked(struct vx_reserve *r, unsigned i)

@@ -23,10 +23,16 @@ int vx_reserve_new(struct vx_reserve **ret);
 /* The ready objects must have been taken. */
 void vx_reserve_free(struct vx_reserve **r);
 
-uint64_t vx_reserve_bytes(struct vx_reserve *r);
+uint64_t vx_reserve_bytes(struct vx_reserve *r); /* the one in the making included */
 /* The size of which another ready object is wanted most, if it fits `room`; 0: none. */
 uint64_t vx_reserve_wants(struct vx_reserve *r, uint64_t room);
-void vx_reserve_put(struct vx_reserve *r, const struct vx_ready *x);
+/* One object may be in the making: it counts from `begin` until put, abandon or steal. False: it was stolen. */
+void vx_reserve_begin(struct vx_reserve *r, const struct vx_object *o);
+bool vx_reserve_put(struct vx_reserve *r, const struct vx_ready *x);
+void vx_reserve_abandon(struct vx_reserve *r);
+/* Takes the one in the making away from its maker: the caller truncates it, which makes populating it fail. A memfd
+ * comes with a descriptor of the caller's own. */
+bool vx_reserve_steal(struct vx_reserve *r, struct vx_object *ret);
 /* The ready object that costs least to make one of `size`; id 0 when none is like it. */
 struct vx_ready vx_reserve_take(struct vx_reserve *r, uint64_t size);
 /* Called when a take leaves less than half of a kind. */

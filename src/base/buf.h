@@ -35,7 +35,7 @@ void vx_pool_free(struct vx_pool **pool); /* every buffer must have come back */
 /* Makes one more region ready ahead of need if there are fewer than `most` (at most VX_POOL_READY_MAX); false when
  * there are enough. For a thread that has time. */
 #define VX_POOL_REGION ((size_t)2 << 20)
-#define VX_POOL_READY_MAX 128
+#define VX_POOL_READY_MAX 512
 bool vx_pool_prepare(struct vx_pool *pool, unsigned most);
 /* Gives back what is ready beyond `most`. */
 void vx_pool_trim_ready(struct vx_pool *pool, unsigned most);

@@ -14,8 +14,8 @@ static struct vx_err e;
 /* Runs the parser over words that spaces separate. */
 static int parse(const char *line)
 {
-	char *argv[32], *rest, *word;
-	VX_AUTO_FREE char *copy = rest = strdup(line);
+	VX_AUTO_FREE char *copy = strdup(line);
+	char *argv[32], *rest = copy, *word;
 	int argc = 0;
 
 	while ((word = strsep(&rest, " ")))

@@ -93,6 +93,40 @@ START_TEST(gives_way_to_objects)
 }
 END_TEST
 
+static void *prepare_for_ever(void *arg)
+{
+	while (vx_arena_prepare(arg, LIMIT, &go_on) || vx_arena_ready_bytes(arg) < LIMIT / 2)
+		continue;
+	return NULL;
+}
+
+/* An object in the making takes space as well; whoever needs it gets it at once, and its maker notices. */
+START_TEST(the_one_in_the_making_gives_way)
+{
+	for (unsigned round = 0; round < 30; round++) {
+		struct vx_arena *a;
+		struct vx_object o;
+		pthread_t maker;
+
+		ck_assert_int_eq(vx_arena_new(&a, LIMIT, NULL), 0);
+		ck_assert_int_eq(pthread_create(&maker, NULL, prepare_for_ever, a), 0);
+		for (unsigned i = 0; i < 20; i++) {
+			int r = vx_object_create(a, LIMIT / 2, &o, NULL, NULL);
+
+			if (r == 0)
+				vx_object_destroy(a, &o);
+			else
+				ck_assert_int_eq(r, -ENOSPC); /* the maker was quicker with its next one */
+		}
+		pthread_join(maker, NULL);
+		vx_arena_shrink_ready(a, 0);
+		ck_assert_int_eq(vx_object_create(a, LIMIT, &o, NULL, NULL), 0);
+		vx_object_destroy(a, &o);
+		vx_arena_free(&a);
+	}
+}
+END_TEST
+
 START_TEST(shrinks_when_told)
 {
 	struct vx_arena *a = arena_ready(56 * M);
@@ -126,6 +160,7 @@ int main(void)
 	tcase_add_test(t, becomes_any_size);
 	tcase_add_test(t, one_that_fits_is_used);
 	tcase_add_test(t, gives_way_to_objects);
+	tcase_add_test(t, the_one_in_the_making_gives_way);
 	tcase_add_test(t, shrinks_when_told);
 	tcase_add_test(t, stops_when_told);
 	tcase_set_timeout(t, 120);
