@@ -28,8 +28,8 @@ static void queued_bytes(struct vx_link *queue, bool is_main, uint64_t want)
 	for (struct vx_link *l = queue->next; l != queue; l = l->next) {
 		struct vx_evict_item *i = vx_list_entry(l, struct vx_evict_item, link);
 
-		ck_assert(i->queued && i->main == is_main);
-		ck_assert(item_of(i)->resident && !item_of(i)->pinned);
+		if (!i->queued || i->main != is_main || !item_of(i)->resident || item_of(i)->pinned)
+			ck_abort_msg("an item is where it should not be");
 		sum += i->bytes;
 	}
 	ck_assert_uint_eq(sum, want);

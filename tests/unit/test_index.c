@@ -37,10 +37,9 @@ static bool see(void *ctx, struct vx_index_item *i)
 	struct item *t = vx_container_of(i, struct item, i);
 	unsigned *left = ctx;
 
-	ck_assert(t->in);
-	ck_assert_msg(!t->seen, "visited twice");
+	if (!t->in || t->seen || !*left)
+		ck_abort_msg("%s", t->seen ? "visited twice" : "it went on after it was told to stop");
 	t->seen = true;
-	ck_assert_msg(*left > 0, "it went on after it was told to stop");
 	return --*left > 0;
 }
 
@@ -53,7 +52,8 @@ static void check_query(uint32_t space, const struct vx_box *box)
 		struct vx_box common;
 		bool meets = items[k].in && items[k].i.space == space && vx_box_clip(&items[k].i.box, box, &common);
 
-		ck_assert_msg(items[k].seen == meets, "item %d", k);
+		if (items[k].seen != meets)
+			ck_abort_msg("item %d", k);
 		want += meets;
 		items[k].seen = false;
 	}

@@ -216,7 +216,8 @@ START_TEST(random_walk)
 					continue;
 				}
 				has[o->client] = true;
-				ck_assert(o->client != t->client || o->number > t->number);
+				if (o->client == t->client && o->number < t->number)
+					ck_abort_msg("out of order");
 			}
 			ck_assert_msg(!any, "foreground had to wait");
 			for (unsigned c = 0; c < 8 && t->i.prio == VX_PRIO_FOREGROUND; c++) {
