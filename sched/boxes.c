@@ -25,7 +25,8 @@ struct vx_boxes {
 	/* --- under mtx ------------------------------------------------------------------------------------------ */
 	struct vx_link starving;
 	pthread_cond_t wake;
-	bool stopping, started, sleeps_long;
+	bool stopping, started;
+	uint64_t sleeps_until; /* 0: it is awake */
 	pthread_t thread;
 };
 
@@ -159,6 +160,15 @@ static struct fill *fill_new(struct vx_boxes *x, struct vx_cbox *b, void *map)
 	return f;
 }
 
+static void undo(struct vx_boxes *x, struct vx_object *object, void *map, uint64_t charge)
+{
+	if (map)
+		vx_object_unmap(object, map);
+	if (object->id)
+		vx_object_destroy(vx_cache_arena(x->cache), object);
+	vx_cache_unreserve(x->cache, charge);
+}
+
 /* Space has been taken. Gets the object and sends the job on its way. */
 static void start(struct vx_boxes *x, struct vx_cbox *b)
 {
@@ -183,13 +193,12 @@ static void start(struct vx_boxes *x, struct vx_cbox *b)
 			vx_fail(&e, r, "no memory");
 	}
 	if (r < 0) {
-		fail_locked_then_unlock(x, b, &e);
-		if (map)
-			vx_object_unmap(&object, map);
-		if (object.id)
-			vx_object_destroy(a, &object);
-		vx_cache_unreserve(x->cache, charge);
+		b->fill = NULL;
+		vx_unlock(x->mtx);
+		undo(x, &object, map, charge); /* before the answer: who tries again at once finds the space free */
 		free(f);
+		vx_lock(x->mtx);
+		fail_locked_then_unlock(x, b, &e);
 		return;
 	}
 	vx_unlock(x->mtx);
@@ -301,12 +310,12 @@ static void sleep_locked(struct vx_boxes *x, uint64_t next)
 {
 	if (!vx_list_empty(&x->starving))
 		next = vx_min_u64(next, vx_now_ns() + STARVING_LOOK_NS);
-	x->sleeps_long = next == UINT64_MAX;
-	if (x->sleeps_long)
+	x->sleeps_until = next;
+	if (next == UINT64_MAX)
 		vx_cond_wait(&x->wake, x->mtx);
 	else
 		vx_cond_wait_until(&x->wake, x->mtx, next);
-	x->sleeps_long = false;
+	x->sleeps_until = 0;
 }
 
 static void *keeper_main(void *arg)
@@ -465,6 +474,6 @@ void vx_boxes_close(struct vx_boxes *x, struct vx_cbox *b)
 {
 	VX_LOCK_SCOPE(x->mtx);
 	vx_cache_closed_locked(x->cache, b);
-	if (x->sleeps_long || !vx_list_empty(&x->starving))
+	if ((b->suspect && x->sleeps_until > b->probe_ns) || !vx_list_empty(&x->starving))
 		pthread_cond_signal(&x->wake);
 }

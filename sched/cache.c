@@ -215,6 +215,7 @@ int vx_cache_fill_begin_locked(struct vx_cache *c, struct vx_cbox *b, const stru
 	b->indexed = true;
 	b->object = *object;
 	b->map = map;
+	b->map_writable = true;
 	b->map_users = 1;
 	return 0;
 }
@@ -232,8 +233,10 @@ void vx_cache_fill_unmap(struct vx_cache *c, struct vx_cbox *b)
 
 	{
 		VX_LOCK_SCOPE(&c->mtx);
-		if (b->map_users == 1)
+		if (b->map_users == 1) {
 			map = vx_steal(b->map);
+			b->map_writable = false;
+		}
 	}
 	if (map)
 		vx_object_unmap(&b->object, map);
@@ -322,7 +325,7 @@ static bool prove_unused_locked(struct vx_cache *c, struct vx_cbox *b)
 	vx_lock(&c->mtx);
 	if (id > 0)
 		c->stats.shared--;
-	return unused;
+	return unused && !b->map_users; /* a copy out of it may have begun meanwhile */
 }
 
 static void remove_ready_locked(struct vx_cache *c, struct vx_cbox *b)

@@ -41,6 +41,7 @@ struct vx_cbox {
 	uint32_t opens;     /* OPENs answered or about to be, minus RELEASEs */
 	uint32_t map_users; /* threads that copy from `map`, and opens that are served from it */
 	void *map;          /* the box in this process, or NULL */
+	bool map_writable;  /* the fill's own: not kept for later */
 	struct vx_object object;
 	int share_id; /* > 0: registered with the kernel */
 	bool indexed;
@@ -111,7 +112,8 @@ int vx_cache_share_locked(struct vx_cache *c, struct vx_cbox *b, struct vx_err *
 /* ---- the life of a fill: begin, then (unmap, ready) or failed ---- */
 /* Takes the object and its writable map (on success only); parts that land may serve as a source from now on. */
 int vx_cache_fill_begin_locked(struct vx_cache *c, struct vx_cbox *b, const struct vx_object *object, void *map);
-/* Every writer is done: lets go of the writable map, so that a stray write would fault instead of corrupting. */
+/* Every writer is done: lets go of the writable map, so that a stray write would fault instead of corrupting. Where
+ * others still copy out of it, the last of them does. */
 void vx_cache_fill_unmap(struct vx_cache *c, struct vx_cbox *b);
 void vx_cache_fill_ready_locked(struct vx_cache *c, struct vx_cbox *b);
 /* Also for fills that never began. The waiters have been taken off; `b` is gone afterwards. */

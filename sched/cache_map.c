@@ -17,6 +17,7 @@ void vx_box_drop_map_locked(struct vx_cache *c, struct vx_cbox *b)
 		return;
 	vx_object_unmap(&b->object, b->map);
 	b->map = NULL;
+	b->map_writable = false;
 	c->idle_maps--;
 }
 
@@ -39,10 +40,9 @@ static void unuse_map_locked(struct vx_cache *c, struct vx_cbox *b)
 	}
 	if (b->map) {
 		c->idle_maps++;
-		if (c->idle_maps > IDLE_MAPS_MAX || b->state != VX_BOX_READY)
+		if (c->idle_maps > IDLE_MAPS_MAX || b->state != VX_BOX_READY || b->map_writable)
 			vx_box_drop_map_locked(c, b);
 	}
-	/* A suspect that refused its lease stays off the queue until it is proven unmapped. */
 	if (b->state == VX_BOX_READY && !b->opens)
 		vx_evict_unpin(&c->evict, &b->item);
 }
@@ -126,7 +126,8 @@ static bool has_landed(const struct vx_cbox *b, unsigned grid, const uint64_t ce
 
 static bool is_source_locked(const struct cover *k, const struct vx_cbox *b)
 {
-	return b->state == VX_BOX_READY ||
+	/* A DYING box is still whole; who copies out of it keeps it from being given back. */
+	return b->state == VX_BOX_READY || b->state == VX_BOX_DYING ||
 	       (b->state == VX_BOX_FILLING && b->object.id && has_landed(b, k->grid, k->cell));
 }
 

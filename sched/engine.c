@@ -118,6 +118,8 @@ static struct vx_task *task_new_locked(struct vx_engine *g, const struct vx_job 
 /* A chunk wanted ahead of time is now wanted at once. */
 static void promote_locked(struct vx_engine *g, struct vx_task *t, enum vx_prio prio)
 {
+	enum vx_prio before = t->item.prio;
+
 	if (prio >= t->item.prio)
 		return;
 	if (!t->item.client) {
@@ -126,9 +128,12 @@ static void promote_locked(struct vx_engine *g, struct vx_task *t, enum vx_prio 
 	}
 	vx_tq_remove(queue_of(g, t), &t->item);
 	t->item.prio = prio;
-	/* Cannot fail: the client's record just freed is spare. */
+	if (enqueue_locked(g, t) == 0)
+		return;
+	/* No memory for another turn: it stays where it was, whose record is there or just became spare. */
+	t->item.prio = before;
 	if (enqueue_locked(g, t) < 0)
-		assert(!"a spare client record was at hand");
+		assert(!"its client's record is at hand");
 }
 
 /* ---- jobs ---- */

