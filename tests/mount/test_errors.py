@@ -288,3 +288,24 @@ def test_errors_file_is_bounded(t):
     assert 0 < len(text) < 1 << 20 and text.endswith("\n"), len(text)
     for line in text.rstrip("\n").split("\n"):
         assert "ENODATA" in line and ".raw" in line, line
+
+
+def test_damaged_chunk_read_ahead(t):
+    """Read-ahead keeps chunks that nobody has decoded yet. A damaged one is dropped when that comes out."""
+    v = t.copy(t.volume(**dict(CSEG, size=(64, 64, 128))))
+    bad = ((0, 32), (0, 32), (32, 64))
+    path = v.chunk_file(bad)
+    with open(path, "rb") as f:
+        data = f.read()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<I", 0xFFFFFFF0) + data[4:])
+    m = t.mount(v)
+    layer = 64 * 64 * 32 * 4
+    with open(m.file("all.raw"), "rb", buffering=0) as f:
+        for _ in range(layer // 65536):
+            f.read(65536)
+    fails(errno.EBADMSG, read_file, m.file(bad))
+    with open(path, "wb") as f:
+        f.write(data)
+    m.check(bad)
+    m.check(v.bounds())

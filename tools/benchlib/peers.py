@@ -34,7 +34,8 @@ def interpreter(data):
 
 def can_import(python, module):
     try:
-        return subprocess.run([python, "-c", f"import {module}"], stderr=subprocess.DEVNULL, check=False).returncode == 0
+        r = subprocess.run([python, "-c", f"import {module}"], stderr=subprocess.DEVNULL, check=False)
+        return r.returncode == 0
     except OSError:
         return False
 
@@ -42,8 +43,8 @@ def can_import(python, module):
 def once(python, peer, url, box, processes=1):
     """Seconds from the first process's start of reading to the last one's end."""
     line = [python, os.path.join(HERE, "peer_read.py"), peer, url, box]
-    readers = [subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                                preexec_fn=undisturbed) for _ in range(processes)]
+    readers = [subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                text=True, preexec_fn=undisturbed) for _ in range(processes)]
     try:
         for r in readers:
             if r.stdout.readline() != "ready\n":
@@ -89,9 +90,16 @@ def run(b):
         for name, url, box, processes in cases(b, f"http://127.0.0.1:{s['port']}"):
             case = compare(b, python, found, url, box, processes) | {"case": name}
             out.append(case)
-            print(f"{name:<30} {show(case['voxfs'], 's'):>10}" + "".join(
-                f" {show(case[p], 's'):>12} {case[p] / case['voxfs'] if case[p] else 0:>6.1f}" for p in found), flush=True)
+            print_case(case, found)
     return out
+
+
+def print_case(case, found):
+    line = f"{case['case']:<30} {show(case['voxfs'], 's'):>10}"
+    for p in found:
+        times = f"{case[p] / case['voxfs']:.1f}" if case[p] and case["voxfs"] else "-"
+        line += f" {show(case[p], 's'):>12} {times:>6}"
+    print(line, flush=True)
 
 
 def compare(b, python, found, url, box, processes):

@@ -61,7 +61,8 @@ def time_row(key, what, ours, theirs, target, note=""):
     """Ours over theirs: a time against a time."""
     o, t = column(ours, "seconds"), column(theirs, "seconds")
     cpu = 1 / ratios(column(ours, "cpu"), column(theirs, "cpu")) if "cpu" in theirs[0] else None
-    return Row(key, what, median(o), median(t), 1 / ratios(o, t), "<=", target, note=note, best=min(o) / min(t), cpu=cpu)
+    return Row(key, what, median(o), median(t), 1 / ratios(o, t), "<=", target, note=note, best=min(o) / min(t),
+               cpu=cpu)
 
 
 def against(ours, seconds):
@@ -91,7 +92,8 @@ def cold_http(b):
 def cold_http_gzip(b):
     v = b.vol["grey-gz"]
     ours, inflate = in_turns(b, lambda: cold_read(b, v.at(b.server().url), [CUBE]), lambda: bare(b, "inflate", v, CUBE))
-    yield speed_row("cold-http-gzip", "cold 512^3 uint8 gzip over nginx; inflating from disk alone", ours, inflate, None)
+    yield speed_row("cold-http-gzip", "cold 512^3 uint8 gzip over nginx; inflating from disk alone", ours, inflate,
+                    None)
 
 
 def cold_cseg(b):
@@ -192,7 +194,8 @@ def small(b):
 
 def policies(b):
     """For information: what each policy is worth where locality can matter."""
-    for key, name, boxes in (("slabs", "grey-gz", slab_names(16)), ("cube", "grey", [CUBE]), ("thin", "seg-gz", [THIN])):
+    for key, name, boxes in (("slabs", "grey-gz", slab_names(16)), ("cube", "grey", [CUBE]),
+                             ("thin", "seg-gz", [THIN])):
         times = in_turns(b, *(lambda p=p: cold_read(b, b.vol[name].url, boxes, cache="2G", eager="2G", policy=p)
                               for p in POLICIES))
         for policy, t in list(zip(POLICIES, times))[:2]:

@@ -104,7 +104,7 @@ def available():
 
 def many_maps(b):
     total, taken = {}, {}
-    with Mount(b.stage, b.vol["grey"].url, cache="1G", eager="1G") as m:
+    with Mount(b.stage, b.vol["grey"].url, cache="1G", eager="1G", warm=0) as m:
         before = available()
         for n in (1, 32, 1, 32):
             with b.stage.running_tool("hold", path=m.box(QUARTER), n=n) as held:

@@ -51,8 +51,8 @@ def print_row(r):
     target = f"{r.sense} {r.target:g}" if r.target is not None else ""
     ratio = f"{r.ratio:.3f}" if r.ratio is not None else "-"
     best, cpu = (f"{x:.3f}" if x is not None else "" for x in (r.best, r.cpu))
-    print(f"{r.key:<22} {show(r.voxfs, r.unit):>10} {show(r.base, r.unit):>10} {ratio:>7} {best:>6} {cpu:>6} {target:>8} {r.verdict:<5} "
-          f"{r.what}{'; ' + r.note if r.note else ''}", flush=True)
+    print(f"{r.key:<22} {show(r.voxfs, r.unit):>10} {show(r.base, r.unit):>10} {ratio:>7} {best:>6} {cpu:>6} "
+          f"{target:>8} {r.verdict:<5} {r.what}{'; ' + r.note if r.note else ''}", flush=True)
 
 
 def machine():
