@@ -84,7 +84,7 @@ static int build(struct vx_fs *fs, struct vx_err *e)
 		return r;
 	if ((r = vx_cache_new(&fs->cache, fs->opt->cache, fs->pool, e)) < 0 || (r = start_engine(fs, e)) < 0)
 		return r;
-	return vx_warmer_start(&fs->warmer, fs->cache, fs->pool, fs->opt->warm, e);
+	return vx_warmer_start(&fs->warmer, fs->cache, fs->engine, fs->pool, fs->opt->warm, e);
 }
 
 int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, struct vx_err *e)
@@ -123,8 +123,8 @@ void vx_fs_free(struct vx_fs **pfs)
 		vx_fetcher_stop(fs->fetcher);
 	if (fs->engine)
 		vx_engine_stop(fs->engine);
+	vx_warmer_stop(&fs->warmer); /* workers poke it, it asks the engine */
 	vx_engine_free(&fs->engine);
-	vx_warmer_stop(&fs->warmer); /* workers poke it */
 	vx_boxes_free(&fs->boxes);
 	vx_cache_free(&fs->cache);
 	for (unsigned i = 0; i < fs->nsources; i++) {

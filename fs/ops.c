@@ -3,7 +3,7 @@
  * as file handle, so that the hit path allocates nothing.
  *
  * A node is opened in one mode for ever: boxes by passthrough (or, on mounts without it, through the page cache), lazy
- * files through the page cache, control files directly. The kernel refuses a mixture with EIO.
+ * and control files directly. The kernel refuses a mixture with EIO.
  */
 #include "base/clock.h"
 #include "base/ledger.h"
@@ -42,8 +42,7 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 	/* Contents never change behind the kernel's back; answers come from memory; listings need no attributes. */
 	conn->want &=
 	    ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
-			FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_WRITEBACK_CACHE |
-			FUSE_CAP_ASYNC_READ); /* nobody could interrupt a read that is nobody's */
+			FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_WRITEBACK_CACHE);
 	if (conn->capable & FUSE_CAP_EXPLICIT_INVAL_DATA)
 		conn->want |= FUSE_CAP_EXPLICIT_INVAL_DATA;
 	conn->max_background = 128;
@@ -370,6 +369,9 @@ static void open_lazy(struct vx_fs *fs, fuse_req_t req, const struct vx_view *v,
 		return;
 	}
 	fi->fh = (uintptr_t)z;
+	/* A read that fetches must be interruptible. Reads through the page cache are not: the kernel sends them for
+	 * nobody in particular. Maps go through the page cache all the same. */
+	fi->direct_io = vx_session_maps_direct(fs->session);
 	fi->keep_cache = 1;
 	fi->noflush = 1;
 	if (fuse_reply_open(req, fi) != 0)

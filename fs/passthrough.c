@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The kernel's wire format, protocol 7.40, spelt out because the system's header may be older. The INIT answer is
- * patched on its way out: flags2 bit 5 asks for passthrough, max_stack_depth 1 allows backings on a plain filesystem
- * (and leaves the mount usable below overlayfs).
+ * patched on its way out: flags2 bit 4 asks for maps of directly read files, bit 5 for passthrough, max_stack_depth 1
+ * allows backings on a plain filesystem (and leaves the mount usable below overlayfs).
  */
 #include "fs/passthrough.h"
 
@@ -51,6 +51,7 @@ struct backing_map {
 
 #define OP_INIT 26
 #define INIT_EXT ((uint32_t)1 << 30)
+#define FLAGS2_DIRECT_IO_ALLOW_MMAP ((uint32_t)1 << 4)
 #define FLAGS2_PASSTHROUGH ((uint32_t)1 << 5)
 #define FOPEN_NOFLUSH_BIT ((uint32_t)1 << 5)
 #define FOPEN_PASSTHROUGH_BIT ((uint32_t)1 << 7)
@@ -83,9 +84,23 @@ static ssize_t dev_read(int fd, void *buf, size_t len, void *userdata)
 	FOLLOWS();
 	if (r >= (ssize_t)(sizeof *h + sizeof *in) && h->opcode == OP_INIT) {
 		patch->offered = (in->flags & INIT_EXT) && (in->flags2 & FLAGS2_PASSTHROUGH);
+		patch->direct = (in->flags & INIT_EXT) && (in->flags2 & FLAGS2_DIRECT_IO_ALLOW_MMAP);
 		patch->init = h->unique;
 	}
 	return r;
+}
+
+static void ask(struct init_out *out)
+{
+	if (patch->direct) {
+		out->flags |= INIT_EXT;
+		out->flags2 |= FLAGS2_DIRECT_IO_ALLOW_MMAP;
+	}
+	if (patch->wanted && patch->offered) {
+		out->flags |= INIT_EXT;
+		out->flags2 |= FLAGS2_PASSTHROUGH;
+		out->max_stack_depth = 1;
+	}
 }
 
 static ssize_t dev_writev(int fd, struct iovec *iov, int count, void *userdata)
@@ -95,14 +110,8 @@ static ssize_t dev_writev(int fd, struct iovec *iov, int count, void *userdata)
 	(void)userdata;
 	if (patch->init && h->unique == patch->init) {
 		patch->init = 0;
-		if (patch->wanted && patch->offered && !h->error && count > 1 &&
-		    iov[1].iov_len >= sizeof(struct init_out)) {
-			struct init_out *out = iov[1].iov_base;
-
-			out->flags |= INIT_EXT;
-			out->flags2 |= FLAGS2_PASSTHROUGH;
-			out->max_stack_depth = 1;
-		}
+		if (!h->error && count > 1 && iov[1].iov_len >= sizeof(struct init_out))
+			ask(iov[1].iov_base);
 	}
 	/* Not by way of the library: sanitizers look at the bytes after the call, when the client has its answer and
 	 * may have closed what they belong to. */

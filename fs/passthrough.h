@@ -12,11 +12,12 @@
 
 struct vx_init_patch {
 	_Atomic bool offered;  /* the kernel's INIT offers passthrough */
+	_Atomic bool direct;   /* it lets files be mapped that are read directly: asked for whenever offered */
 	_Atomic uint64_t init; /* unique of the INIT request, until it is answered */
 	bool wanted;
 };
 
-/* Custom I/O for the session: sees INIT go by and asks for passthrough in its answer. One session in a process. */
+/* Custom I/O for the session: sees INIT go by and asks for both in its answer. One session in a process. */
 void vx_passthrough_install(struct fuse_session *se, struct vx_init_patch *p);
 
 /* Registers a backing file; an id > 0 or negative errno. Needs CAP_SYS_ADMIN. */

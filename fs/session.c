@@ -106,6 +106,11 @@ bool vx_session_passthrough(struct vx_session *s)
 	return s->passthrough;
 }
 
+bool vx_session_maps_direct(const struct vx_session *s)
+{
+	return s->patch.direct;
+}
+
 const char *vx_session_zerocopy_reason(struct vx_session *s)
 {
 	return s->reason;

@@ -25,6 +25,8 @@ void vx_session_free(struct vx_session **s);
 
 /* True: opens of boxes are answered with passthrough. Decided once, at the first call; any thread after INIT. */
 bool vx_session_passthrough(struct vx_session *s);
+/* True: a file that is opened for direct I/O can be mapped too. */
+bool vx_session_maps_direct(const struct vx_session *s);
 const char *vx_session_zerocopy_reason(struct vx_session *s);
 
 /* Answers OPEN with a backing. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One thread at idle priority, so that it never keeps a worker waiting. It wakes when what is ready runs low, and once
- * a second to see whether the machine has run short of memory: then everything ready is given back, and nothing is made
- * until there is plenty again.
+ * One thread at idle priority, which moreover stands still while anybody reads. It wakes when what is ready runs low,
+ * and once a second to see whether the machine has run short of memory: then everything ready is given back, and
+ * nothing is made until there is plenty again.
  */
 #include "fs/warm.h"
 #include "base/clock.h"
@@ -14,9 +14,12 @@
 
 #define AMPLE_SHARE 8    /* leave an eighth of the machine's memory free */
 #define REGIONS_ALWAYS 4 /* ready for chunk buffers whatever warm= says */
+#define QUIET_NS (50 * VX_MS)
+#define NAP_US 5000
 
 struct vx_warmer {
 	struct vx_cache *cache;
+	struct vx_engine *engine;
 	struct vx_arena *arena;
 	struct vx_pool *pool;
 	uint64_t target;
@@ -54,20 +57,30 @@ static bool memory_is_ample(void)
 	return available > total / AMPLE_SHARE;
 }
 
+/* Waits until nobody has wanted anything for a while. */
+static bool go_on(void *ctx)
+{
+	struct vx_warmer *w = ctx;
+
+	while (!w->stop && vx_engine_idle_ns(w->engine) < QUIET_NS)
+		usleep(NAP_US);
+	return !w->stop;
+}
+
 /* One step; false when there is nothing to do now. */
 static bool prepare_one(struct vx_warmer *w)
 {
 	struct vx_ready_room room = vx_cache_ready_room(w->cache);
 
 	if (!w->target)
-		return vx_pool_prepare(w->pool, REGIONS_ALWAYS);
+		return vx_pool_prepare(w->pool, REGIONS_ALWAYS, go_on, w);
 	if (!memory_is_ample()) {
 		vx_arena_shrink_ready(w->arena, 0);
 		vx_pool_trim_ready(w->pool, REGIONS_ALWAYS);
 		return false;
 	}
-	return vx_pool_prepare(w->pool, room.regions) ||
-	       vx_arena_prepare(w->arena, vx_min_u64(w->target, room.objects), &w->stop);
+	return vx_pool_prepare(w->pool, room.regions, go_on, w) ||
+	       vx_arena_prepare(w->arena, vx_min_u64(w->target, room.objects), go_on, w);
 }
 
 static void wait_until_low(struct vx_warmer *w)
@@ -111,7 +124,8 @@ static void set_callbacks(struct vx_warmer *w, void (*f)(void *ctx))
 	vx_arena_on_low(w->arena, f, w);
 }
 
-int vx_warmer_start(struct vx_warmer **ret, struct vx_cache *c, struct vx_pool *pool, uint64_t bytes, struct vx_err *e)
+int vx_warmer_start(struct vx_warmer **ret, struct vx_cache *c, struct vx_engine *g, struct vx_pool *pool,
+		    uint64_t bytes, struct vx_err *e)
 {
 	struct vx_warmer *w = calloc(1, sizeof *w);
 	int r;
@@ -122,6 +136,7 @@ int vx_warmer_start(struct vx_warmer **ret, struct vx_cache *c, struct vx_pool *
 		bytes = on_virtual_machine() ? vx_cache_limit(c) : vx_cache_limit(c) / 4;
 	w->target = vx_min_u64(bytes, vx_cache_limit(c));
 	w->cache = c;
+	w->engine = g;
 	w->arena = vx_cache_arena(c);
 	w->pool = pool;
 	sem_init(&w->low, 0, 0);

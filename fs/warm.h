@@ -7,12 +7,13 @@
 #ifndef VX_FS_WARM_H
 #define VX_FS_WARM_H
 
-#include "sched/cache.h"
+#include "sched/engine.h"
 
 struct vx_warmer;
 
 /* `bytes` to hold ready at most; UINT64_MAX: the cache's size on a virtual machine, else a quarter of it. */
-int vx_warmer_start(struct vx_warmer **ret, struct vx_cache *c, struct vx_pool *pool, uint64_t bytes, struct vx_err *e);
+int vx_warmer_start(struct vx_warmer **ret, struct vx_cache *c, struct vx_engine *g, struct vx_pool *pool,
+		    uint64_t bytes, struct vx_err *e);
 void vx_warmer_stop(struct vx_warmer **w);
 
 #endif

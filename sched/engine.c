@@ -386,6 +386,7 @@ static void run_picked(struct vx_worker *w, struct picked *p)
 		vx_task_start(w, p->start);
 	if (p->finish)
 		vx_task_finish(w, p->finish);
+	w->last_ns = vx_now_ns();
 	w->busy = false;
 }
 
@@ -514,6 +515,18 @@ void vx_engine_free(struct vx_engine **pg)
 	vx_mutex_done(&g->mtx);
 	free(g->workers);
 	free(g);
+}
+
+uint64_t vx_engine_idle_ns(const struct vx_engine *g)
+{
+	uint64_t last = 0, now = vx_now_ns();
+
+	for (unsigned i = 0; i < g->opts.threads; i++) {
+		if (g->workers[i].busy)
+			return 0;
+		last = vx_max_u64(last, g->workers[i].last_ns);
+	}
+	return now > last ? now - last : 0;
 }
 
 void vx_engine_stats(struct vx_engine *g, struct vx_engine_stats *ret)

@@ -68,6 +68,9 @@ void vx_engine_cancel(struct vx_engine *g, struct vx_job *j);
 
 void vx_engine_call(struct vx_engine *g, struct vx_call *c);
 
+/* How long no worker has done anything; 0 while one does. */
+uint64_t vx_engine_idle_ns(const struct vx_engine *g);
+
 struct vx_worker_stats {
 	bool busy;
 	uint64_t tasks, favourites, bytes;

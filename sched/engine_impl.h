@@ -48,6 +48,7 @@ struct vx_worker {
 	pthread_t thread;
 	struct vx_history history; /* its thread only */
 	_Atomic bool busy;
+	_Atomic uint64_t last_ns; /* when it was done with what it did last */
 	_Atomic uint64_t tasks, favourites, bytes;
 };
 

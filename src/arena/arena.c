@@ -20,6 +20,7 @@
 
 #define PAGE ((uint64_t)4096)
 #define HUGE ((uint64_t)2 << 20)
+#define POPULATE_STEP ((uint64_t)64 << 10)
 
 struct vx_arena {
 	int rw; /* the tmpfs; -1: memfds */
@@ -210,10 +211,12 @@ static int object_fd(struct vx_arena *a, const struct vx_object *o)
 
 static int resize(struct vx_arena *a, struct vx_ready *x, uint64_t size)
 {
-	VX_AUTO_CLOSE int fd = object_fd(a, &x->object);
+	VX_AUTO_CLOSE int fd = size == x->object.size ? -1 : object_fd(a, &x->object);
 	uint64_t old = x->object.size;
 	void *moved;
 
+	if (size == old)
+		return 0;
 	if (fd < 0)
 		return -errno;
 	if (size < old) {
@@ -223,7 +226,7 @@ static int resize(struct vx_arena *a, struct vx_ready *x, uint64_t size)
 			return -errno;
 		if (keep < old)
 			munmap((uint8_t *)x->map + keep, old - keep);
-	} else if (size > old) {
+	} else {
 		if (fallocate(fd, 0, 0, (off_t)size) < 0)
 			return -errno;
 		moved = mremap(x->map, old, size, MREMAP_MAYMOVE);
@@ -256,16 +259,17 @@ static bool create_from_ready(struct vx_arena *a, uint64_t size, struct vx_objec
 	return true;
 }
 
-/* By system call, not by touching: it fails, instead of killing us, when the object is truncated under it. */
-static bool populate(uint8_t *map, uint64_t size, const _Atomic bool *stop)
+/* By system call, not by touching: it fails, instead of killing us, when the object is truncated under it. In small
+ * steps: on a virtual machine one that waits for the host cannot be preempted, whatever the thread's priority. */
+static bool populate(uint8_t *map, uint64_t size, bool (*go_on)(void *ctx), void *ctx)
 {
-	for (uint64_t at = 0; at < size && !*stop; at += HUGE)
-		if (madvise(map + at, vx_min_u64(HUGE, size - at), MADV_POPULATE_WRITE) < 0)
+	for (uint64_t at = 0; at < size; at += POPULATE_STEP)
+		if (!go_on(ctx) || madvise(map + at, vx_min_u64(POPULATE_STEP, size - at), MADV_POPULATE_WRITE) < 0)
 			return false;
 	return true;
 }
 
-bool vx_arena_prepare(struct vx_arena *a, uint64_t room, const _Atomic bool *stop)
+bool vx_arena_prepare(struct vx_arena *a, uint64_t room, bool (*go_on)(void *ctx), void *ctx)
 {
 	uint64_t size = vx_reserve_wants(a->ready, room);
 	struct vx_ready x = {0};
@@ -273,8 +277,8 @@ bool vx_arena_prepare(struct vx_arena *a, uint64_t room, const _Atomic bool *sto
 	if (!size || create_fresh(a, size, &x.object) < 0)
 		return false;
 	vx_reserve_begin(a->ready, &x.object);
-	if (map_object(a, &x.object, PROT_READ | PROT_WRITE, 0, &x.map, NULL) == 0 && populate(x.map, size, stop) &&
-	    vx_reserve_put(a->ready, &x))
+	if (map_object(a, &x.object, PROT_READ | PROT_WRITE, 0, &x.map, NULL) == 0 &&
+	    populate(x.map, size, go_on, ctx) && vx_reserve_put(a->ready, &x))
 		return true;
 	vx_reserve_abandon(a->ready);
 	if (x.map)

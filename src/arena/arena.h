@@ -33,9 +33,9 @@ int vx_object_create(struct vx_arena *a, uint64_t size, struct vx_object *ret, v
 void vx_object_destroy(struct vx_arena *a, struct vx_object *o);
 
 /* ---- objects made ahead of need ---- */
-/* Makes one more, touching its memory, if they stay within `room` bytes in all; false when none was
- * wanted or to be had. Gives up soon after *stop. One thread. */
-bool vx_arena_prepare(struct vx_arena *a, uint64_t room, const _Atomic bool *stop);
+/* Makes one more, touching its memory, if they stay within `room` bytes in all; false when none was wanted or to be
+ * had. Asks `go_on` often: it may take its time before it says yes, and no ends the work. One thread. */
+bool vx_arena_prepare(struct vx_arena *a, uint64_t room, bool (*go_on)(void *ctx), void *ctx);
 uint64_t vx_arena_ready_bytes(struct vx_arena *a);
 /* `f` is called, from any thread, when few of a kind are left: time to prepare. */
 void vx_arena_on_low(struct vx_arena *a, void (*f)(void *ctx), void *ctx);

@@ -18,6 +18,7 @@
 #define REGION_BYTES VX_POOL_REGION
 #define SLAB_MAX_BYTES ((size_t)1 << 20) /* larger buffers are maps of their own */
 #define CLASSES 160
+#define TOUCH_STEP ((size_t)64 << 10)
 
 struct slab {
 	uint8_t *mem;
@@ -117,12 +118,18 @@ void vx_pool_on_low(struct vx_pool *p, void (*f)(void *ctx), void *ctx)
 	p->on_low_ctx = ctx;
 }
 
-static void *make_region(void)
+static void *make_region(bool (*go_on)(void *ctx), void *ctx)
 {
 	uint8_t *r = region_map();
 
-	for (size_t at = 0; r && at < REGION_BYTES; at += MIN_CLASS_BYTES)
-		((volatile uint8_t *)r)[at] = 0;
+	for (size_t at = 0; r && at < REGION_BYTES; at += TOUCH_STEP) {
+		if (!go_on(ctx)) {
+			munmap(r, REGION_BYTES);
+			return NULL;
+		}
+		for (size_t page = at; page < at + TOUCH_STEP; page += MIN_CLASS_BYTES)
+			((volatile uint8_t *)r)[page] = 0;
+	}
 	return r;
 }
 
@@ -135,7 +142,7 @@ static bool put_ready(struct vx_pool *p, void *r)
 	return true;
 }
 
-bool vx_pool_prepare(struct vx_pool *p, unsigned most)
+bool vx_pool_prepare(struct vx_pool *p, unsigned most, bool (*go_on)(void *ctx), void *ctx)
 {
 	void *r;
 
@@ -145,7 +152,7 @@ bool vx_pool_prepare(struct vx_pool *p, unsigned most)
 		if (p->nready >= p->most_ready)
 			return false;
 	}
-	r = make_region();
+	r = make_region(go_on, ctx);
 	if (!r)
 		return false;
 	if (!put_ready(p, r))

@@ -33,10 +33,11 @@ int vx_pool_new(struct vx_pool **ret, size_t idle_limit);
 void vx_pool_free(struct vx_pool **pool); /* every buffer must have come back */
 
 /* Makes one more region ready ahead of need if there are fewer than `most` (at most VX_POOL_READY_MAX); false when
- * there are enough. For a thread that has time. */
+ * there are enough, or `go_on`, which it asks often and which may take its time, said no. For a thread that has time.
+ */
 #define VX_POOL_REGION ((size_t)2 << 20)
 #define VX_POOL_READY_MAX 512
-bool vx_pool_prepare(struct vx_pool *pool, unsigned most);
+bool vx_pool_prepare(struct vx_pool *pool, unsigned most, bool (*go_on)(void *ctx), void *ctx);
 /* Gives back what is ready beyond `most`. */
 void vx_pool_trim_ready(struct vx_pool *pool, unsigned most);
 uint64_t vx_pool_bytes_ready(const struct vx_pool *pool);

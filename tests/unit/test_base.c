@@ -256,6 +256,12 @@ static void count_low(void *ctx)
 	++*(unsigned *)ctx;
 }
 
+static bool yes(void *ctx)
+{
+	(void)ctx;
+	return true;
+}
+
 START_TEST(regions_made_ready)
 {
 	struct vx_pool *p;
@@ -264,8 +270,8 @@ START_TEST(regions_made_ready)
 
 	ck_assert_int_eq(vx_pool_new(&p, 0), 0);
 	vx_pool_on_low(p, count_low, &low);
-	ck_assert(!vx_pool_prepare(p, 0));
-	for (unsigned k = 1; vx_pool_prepare(p, 4); k++)
+	ck_assert(!vx_pool_prepare(p, 0, yes, NULL));
+	for (unsigned k = 1; vx_pool_prepare(p, 4, yes, NULL); k++)
 		ck_assert_uint_eq(vx_pool_bytes_ready(p), k * VX_POOL_REGION);
 	ck_assert_uint_eq(vx_pool_bytes_ready(p), 4 * VX_POOL_REGION);
 	vx_pool_trim_ready(p, 10);
@@ -284,7 +290,7 @@ START_TEST(regions_made_ready)
 		vx_buf_put(b[k]);
 	}
 	ck_assert_uint_eq(vx_pool_bytes_idle(p), 0);
-	while (vx_pool_prepare(p, 3))
+	while (vx_pool_prepare(p, 3, yes, NULL))
 		continue;
 	vx_pool_free(&p); /* the ready ones too */
 }
