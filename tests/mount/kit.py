@@ -286,6 +286,13 @@ class Mount:
         except AssertionError:
             raise AssertionError("%s stays at %r, should become %r" % (key, seen[0], value)) from None
 
+    def until_idle(self):
+        """Nothing is being fetched or decoded any more, read-ahead included."""
+        def idle():
+            stats = self.stats()
+            return not any(stats["queue"].values()) and not any(w["busy"] for w in stats["workers"])
+        self.t.until(idle, "idleness")
+
     def passthrough(self):
         return self.stats("zerocopy.mode") == "passthrough"
 
