@@ -14,8 +14,8 @@
 
 #define AMPLE_SHARE 8    /* leave an eighth of the machine's memory free */
 #define REGIONS_ALWAYS 4 /* ready for chunk buffers whatever warm= says */
-#define QUIET_NS (50 * VX_MS)
-#define NAP_US 5000
+#define QUIET_NS (5 * VX_MS)
+#define NAP_US 1000
 
 struct vx_warmer {
 	struct vx_cache *cache;

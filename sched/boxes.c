@@ -10,6 +10,7 @@
 
 #include <limits.h>
 
+#define GRACE_NS (100 * VX_MS)
 #define STARVING_LOOK_NS (5 * VX_MS) /* an unmap sends no message: look again this often while somebody waits */
 
 struct fill {
@@ -322,7 +323,9 @@ static void *keeper_main(void *arg)
 {
 	struct vx_boxes *x = arg;
 	uint64_t next = UINT64_MAX;
-	bool starving, stopping = false;
+	/* After something happened it looks once more before it sleeps for good: a box that is opened and closed in a
+	 * loop must not wake it each time. */
+	bool starving, stopping = false, quiet = false;
 
 	while (!stopping) {
 		{
@@ -333,6 +336,9 @@ static void *keeper_main(void *arg)
 			stopping = x->stopping;
 		}
 		next = vx_cache_probe(x->cache, starving ? UINT_MAX : 0);
+		if (next == UINT64_MAX && !quiet)
+			next = vx_now_ns() + GRACE_NS;
+		quiet = next == UINT64_MAX || !quiet;
 		feed_starving(x);
 	}
 	return NULL;

@@ -386,8 +386,8 @@ static void ask_remote(struct vx_worker *w, struct vx_task *t)
 
 /* ---- the two entry points ---- */
 
-/* Serves what boxes can; true when nothing is left to do and the task is gone. */
-static bool start_from_boxes(struct vx_worker *w, struct vx_task *t)
+/* One look at the wishes there are now. *any: at least one was served; true: none is left and the task is gone. */
+static bool serve_some_from_boxes(struct vx_worker *w, struct vx_task *t, bool *any)
 {
 	struct vx_engine *g = w->engine;
 	struct vx_link parts, served, ended, *l, *tmp;
@@ -409,6 +409,7 @@ static bool start_from_boxes(struct vx_worker *w, struct vx_task *t)
 		vx_list_remove(&p->in_task);
 		vx_list_push_back(&served, &p->in_task);
 	}
+	*any = !vx_list_empty(&served);
 	{
 		VX_LOCK_SCOPE(&g->mtx);
 		vx_list_each_safe(l, tmp, &parts)
@@ -426,6 +427,18 @@ static bool start_from_boxes(struct vx_worker *w, struct vx_task *t)
 		over = end_if_unwanted_locked(g, t);
 	}
 	vx_jobs_end(&ended);
+	return over;
+}
+
+/* Serves what boxes can, wishes that join meanwhile included: they too may find theirs there. True when nothing is left
+ * to do and the task is gone. */
+static bool start_from_boxes(struct vx_worker *w, struct vx_task *t)
+{
+	bool over, any;
+
+	do
+		over = serve_some_from_boxes(w, t, &any);
+	while (!over && any);
 	return over;
 }
 

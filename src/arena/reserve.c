@@ -14,8 +14,8 @@ static const struct {
 	uint64_t size;
 	unsigned count;
 } plan[] = {
-    {256 * K, 32}, {HUGE_BYTES - 4 * K, 8}, {4 * M, 4}, {16 * M, 4}, {64 * M, 4}, {128 * M, 4},
-    {512 * M, 2},  {K * M, 1024},
+    {256 * K, 128}, {HUGE_BYTES - 4 * K, 16}, {4 * M, 4}, {16 * M, 4}, {64 * M, 4}, {128 * M, 4}, {512 * M, 2},
+    {K * M, 1024},
 };
 #define SIZES VX_ARRAY_LEN(plan)
 
