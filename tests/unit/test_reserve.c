@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define M ((uint64_t)1 << 20)
-#define LIMIT (64 * M)
+#define LIMIT (160 * M)
 
 static bool go_on(void *ctx)
 {
@@ -54,7 +54,7 @@ START_TEST(becomes_any_size)
 	static const uint64_t sizes[] = {
 	    1,     4096,      65537,         262144, 300000, M,           2 * M - 4096, 2 * M - 4095,
 	    2 * M, 2 * M + 1, 3 * M + 12345, 4 * M,  5 * M,  15 * M + 17, 16 * M + 5,   17 * M + 99999};
-	struct vx_arena *a = arena_ready(56 * M);
+	struct vx_arena *a = arena_ready(150 * M);
 
 	for (unsigned i = 0; i < VX_ARRAY_LEN(sizes); i++) {
 		uint64_t before = vx_arena_ready_bytes(a);
@@ -74,7 +74,7 @@ END_TEST
 
 START_TEST(one_that_fits_is_used)
 {
-	struct vx_arena *a = arena_ready(44 * M);
+	struct vx_arena *a = arena_ready(90 * M);
 	uint64_t before = vx_arena_ready_bytes(a);
 	struct vx_object o;
 	void *map;
@@ -113,7 +113,7 @@ static void *prepare_for_ever(void *arg)
 /* An object in the making takes space as well; whoever needs it gets it at once, and its maker notices. */
 START_TEST(the_one_in_the_making_gives_way)
 {
-	for (unsigned round = 0; round < 30; round++) {
+	for (unsigned round = 0; round < 8; round++) {
 		struct vx_arena *a;
 		struct vx_object o;
 		pthread_t maker;
