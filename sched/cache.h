@@ -60,7 +60,7 @@ struct vx_cbox {
 	struct vx_link in_starving;
 	/* --- FILLING: which chunks have landed; bits are set by workers, atomically ------------------------------ */
 	unsigned grid;
-	uint64_t cell_lo[3], cell_n[3];
+	uint64_t cell_lo[3], cell_n[3]; /* bits: by x, then y, z, slab */
 	_Atomic uint64_t *landed;
 };
 
@@ -135,13 +135,15 @@ struct vx_piece {
 /* Finds boxes that hold `want`, which lies in one cell of `grid`. All of it (the number of pieces, > 0) or nothing (0).
  */
 unsigned vx_cache_cover(struct vx_cache *c, const struct vx_source *src, unsigned mip, unsigned grid,
-			const uint64_t cell[3], const struct vx_box *want, struct vx_piece ret[VX_PIECES_MAX]);
+			const struct vx_cell *cell, const struct vx_box *want, struct vx_piece ret[VX_PIECES_MAX]);
+/* Where a chunk's bit is in `landed`; false when it is not one of the box's. */
+bool vx_cbox_bit(const struct vx_cbox *b, const struct vx_cell *cell, uint64_t *ret);
 void vx_cache_uncover(struct vx_cache *c, struct vx_piece *p, unsigned n);
 
 /* ---- kept chunks ---- */
 struct vx_cell_key {
 	uint32_t space, grid;
-	uint64_t cell[3];
+	struct vx_cell cell;
 };
 uint64_t vx_cell_key_hash(const struct vx_cell_key *k);
 bool vx_cell_key_equal(const struct vx_cell_key *a, const struct vx_cell_key *b);

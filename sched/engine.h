@@ -46,8 +46,9 @@ struct vx_job {
 	/* --- private, under the engine's lock ------------------------------------------------------------------ */
 	struct vx_link parts;
 	unsigned live;      /* parts under way */
-	unsigned next_want; /* expansion: which want, and where in it */
-	bool submitted, started, expanded;
+	unsigned next_want; /* expansion: which want, which slab of it, and where in that */
+	uint32_t slab;
+	bool submitted, started, slab_started, expanded;
 	struct vx_order order;
 	struct vx_err err;
 };

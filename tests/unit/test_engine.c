@@ -232,7 +232,8 @@ END_TEST
 START_TEST(source_until_ready)
 {
 	struct vx_box b = box(-32, 0, 16, 48, -8, 8);
-	uint64_t bytes = vxr_bytes(&vols[0], &b), cell[3] = {0, 0, 0};
+	uint64_t bytes = vxr_bytes(&vols[0], &b);
+	struct vx_cell cell = {0};
 	struct vx_piece piece[VX_PIECES_MAX];
 	struct vx_object o;
 	struct vx_cbox *c;
@@ -251,21 +252,21 @@ START_TEST(source_until_ready)
 	c->landed = calloc(1, sizeof *c->landed);
 	ck_assert_int_eq(vx_cache_fill_begin_locked(r.cache, c, &o, map), 0);
 	vx_unlock(vx_cache_lock(r.cache));
-	ck_assert_uint_eq(vx_cache_cover(r.cache, r.src[0], 0, 0, cell, &b, piece), 0); /* not landed */
+	ck_assert_uint_eq(vx_cache_cover(r.cache, r.src[0], 0, 0, &cell, &b, piece), 0); /* not landed */
 	*c->landed = 1;
-	ck_assert_uint_eq(vx_cache_cover(r.cache, r.src[0], 0, 0, cell, &b, piece), 1);
+	ck_assert_uint_eq(vx_cache_cover(r.cache, r.src[0], 0, 0, &cell, &b, piece), 1);
 	if (_i) /* a copier that is still there when the fill ends */
 		vx_cache_fill_unmap(r.cache, c);
 	vx_cache_uncover(r.cache, piece, 1);
 	vx_cache_fill_unmap(r.cache, c);
-	ck_assert_msg(vx_cache_cover(r.cache, r.src[0], 0, 0, cell, &b, piece) == 1,
+	ck_assert_msg(vx_cache_cover(r.cache, r.src[0], 0, 0, &cell, &b, piece) == 1,
 		      "the chunk is nowhere to be found");
 	ck_assert_uint_eq(piece[0].from.at[100], 0x77);
 	vx_cache_uncover(r.cache, piece, 1);
 	vx_lock(vx_cache_lock(r.cache));
 	vx_cache_fill_ready_locked(r.cache, c);
 	vx_unlock(vx_cache_lock(r.cache));
-	ck_assert_uint_eq(vx_cache_cover(r.cache, r.src[0], 0, 0, cell, &b, piece), 1);
+	ck_assert_uint_eq(vx_cache_cover(r.cache, r.src[0], 0, 0, &cell, &b, piece), 1);
 	vx_cache_uncover(r.cache, piece, 1);
 	vxr_end(&r);
 }
