@@ -18,6 +18,7 @@ void vx_volume_free(struct vx_volume **v)
 		free((*v)->scales[i].key);
 		free((*v)->scales[i].encoding);
 		free((*v)->scales[i].grids);
+		free((*v)->scales[i].sharding);
 		if ((*v)->scales[i].params)
 			(*v)->scales[i].free_params((*v)->scales[i].params);
 	}

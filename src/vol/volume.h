@@ -8,6 +8,7 @@
 #include "base/box.h"
 #include "base/err.h"
 #include "codec/codec.h"
+#include "vol/shard.h"
 
 enum vx_dtype { VX_U8, VX_I8, VX_U16, VX_I16, VX_U32, VX_I32, VX_U64, VX_I64, VX_F32, VX_F64, VX_F16, VX_BOOL };
 
@@ -52,6 +53,8 @@ struct vx_scale {
 	uint32_t block[3]; /* compressed_segmentation_block_size */
 	void *params;      /* what the codec and the format need to know besides; owned */
 	void (*free_params)(void *params);
+	struct vx_sharding
+	    *sharding;   /* owned; NULL: each chunk is an object of its own. Else chunk_name names its shard */
 	uint8_t fill[8]; /* one voxel of a chunk that is not there */
 	unsigned ngrids;
 	struct vx_grid *grids;
