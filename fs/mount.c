@@ -31,7 +31,7 @@ static int start_fetcher(struct vx_fs *fs, struct vx_err *e)
 
 	vx_fetch_opts_default(&f);
 	f.connections = (unsigned)o->connections;
-	f.connect_ms = (uint64_t)(o->timeout * 1000);
+	f.connect_ms = (uint64_t)(o->connect_timeout * 1000);
 	f.stall_ms = (uint64_t)(o->stall * 1000);
 	f.tries = (unsigned)o->tries;
 	return vx_fetcher_new(&fs->fetcher, &f, fs->pool, e);
@@ -96,8 +96,8 @@ int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, struct vx_err *e)
 		return vx_fail(e, -ENOMEM, "no memory");
 	raise_descriptor_limit();
 	fs->opt = o;
-	fs->uid = getuid();
-	fs->gid = getgid();
+	fs->uid = o->uid == UINT64_MAX ? getuid() : (uid_t)o->uid;
+	fs->gid = o->gid == UINT64_MAX ? getgid() : (gid_t)o->gid;
 	clock_gettime(CLOCK_REALTIME, &fs->started);
 	vx_pendings_init(&fs->pending);
 	r = build(fs, e);

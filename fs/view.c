@@ -180,7 +180,7 @@ void vx_view_stat(const struct vx_fs *fs, const struct vx_view *v, uint64_t ino,
 {
 	memset(ret, 0, sizeof *ret);
 	ret->st_ino = ino;
-	ret->st_mode = vx_view_is_dir(v) ? S_IFDIR | 0555 : S_IFREG | 0444;
+	ret->st_mode = (vx_view_is_dir(v) ? S_IFDIR | 0555 : S_IFREG | 0444) & ~(mode_t)fs->opt->umask;
 	ret->st_nlink = vx_view_is_dir(v) ? 2 : 1;
 	ret->st_size = (off_t)v->bytes;
 	ret->st_blocks = (blkcnt_t)((v->bytes + 511) / 512);
