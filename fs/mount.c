@@ -99,7 +99,7 @@ int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, struct vx_err *e)
 	fs->uid = o->uid == UINT64_MAX ? getuid() : (uid_t)o->uid;
 	fs->gid = o->gid == UINT64_MAX ? getgid() : (gid_t)o->gid;
 	clock_gettime(CLOCK_REALTIME, &fs->started);
-	vx_pendings_init(&fs->pending);
+	vx_pendings_init(&fs->pending, (uint64_t)(o->timeout * 1e9));
 	r = build(fs, e);
 	if (r < 0) {
 		vx_fs_free(&fs);

@@ -236,7 +236,6 @@ struct box_open {
 	struct vx_pending pending;
 	struct vx_waiter waiter;
 	struct vx_fs *fs;
-	fuse_ino_t ino;
 	struct vx_view view;
 	struct fuse_file_info fi;
 	uint64_t t0;
@@ -287,11 +286,11 @@ static void open_done(struct vx_waiter *w, struct vx_cbox *b, const struct vx_er
 	fuse_req_t req = vx_pending_claim(&o->fs->pending, &o->pending);
 
 	if (req && e->code)
-		vx_view_fail(o->fs, req, o->ino, &o->view, e);
+		vx_view_fail(o->fs, req, o->pending.ino, &o->view, e);
 	else if (req) {
 		VX_TIMING(open_miss, vx_now_ns() - o->t0);
-		vx_nodes_set_error(o->fs->nodes, o->ino, ""); /* an earlier failure is over */
-		reply_box(o->fs, req, o->ino, &o->view, &o->fi, b);
+		vx_nodes_set_error(o->fs->nodes, o->pending.ino, ""); /* an earlier failure is over */
+		reply_box(o->fs, req, o->pending.ino, &o->view, &o->fi, b);
 	} else if (b)
 		vx_boxes_close(o->fs->boxes, b);
 	free(o);
@@ -310,10 +309,9 @@ static void open_missing_box(struct vx_fs *fs, fuse_req_t req, fuse_ino_t ino, c
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	*o = (struct box_open){.pending = {.cancel = open_cancel, .free = open_free},
+	*o = (struct box_open){.pending = {.ino = ino, .view = &o->view, .cancel = open_cancel, .free = open_free},
 			       .waiter = {.done = open_done},
 			       .fs = fs,
-			       .ino = ino,
 			       .view = *v,
 			       .fi = *fi,
 			       .t0 = t0};

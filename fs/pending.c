@@ -3,9 +3,12 @@
  * requests wait at a time and fewer are interrupted, so a list is searched.
  */
 #include "fs/pending.h"
+#include "base/clock.h"
+#include "base/ledger.h"
 
-void vx_pendings_init(struct vx_pendings *t)
+void vx_pendings_init(struct vx_pendings *t, uint64_t limit_ns)
 {
+	t->limit_ns = limit_ns;
 	vx_mutex_init(&t->mtx, VX_RANK_FS_PENDING);
 	vx_list_init(&t->list);
 }
@@ -15,7 +18,7 @@ void vx_pendings_done(struct vx_pendings *t)
 	vx_mutex_done(&t->mtx);
 }
 
-/* Claims for an interrupt and stops the work. */
+/* Claims for somebody else than the completion and stops the work. */
 static fuse_req_t abandon_locked(struct vx_pending *p)
 {
 	fuse_req_t req = vx_steal(p->req);
@@ -42,8 +45,10 @@ static void on_interrupt(fuse_req_t req, void *data)
 			break;
 		}
 	}
-	if (mine)
+	if (mine) {
+		VX_COUNT(fuse_interrupts);
 		fuse_reply_err(mine, EINTR);
+	}
 }
 
 bool vx_pending_begin(struct vx_pendings *t, struct vx_pending *p, fuse_req_t req)
@@ -57,6 +62,7 @@ bool vx_pending_begin(struct vx_pendings *t, struct vx_pending *p, fuse_req_t re
 		interrupted = fuse_req_interrupted(req);
 		if (!interrupted) {
 			p->req = req;
+			p->due_ns = vx_now_ns() + t->limit_ns;
 			vx_list_push_back(&t->list, &p->link);
 		}
 	}
@@ -73,6 +79,38 @@ fuse_req_t vx_pending_claim(struct vx_pendings *t, struct vx_pending *p)
 	if (req)
 		vx_list_remove(&p->link);
 	return req;
+}
+
+uint64_t vx_pendings_expire(struct vx_pendings *t,
+			    void (*fail)(void *ctx, fuse_req_t req, fuse_ino_t ino, const struct vx_view *v,
+					 const struct vx_err *e),
+			    void *ctx)
+{
+	struct vx_err e = {0};
+
+	vx_fail(&e, -ETIMEDOUT, "it did not come within %g s (mount with a larger timeout= to wait longer)",
+		(double)t->limit_ns / VX_SEC);
+	for (;;) {
+		uint64_t now = vx_now_ns();
+		struct vx_view view;
+		struct vx_pending *p;
+		fuse_ino_t ino;
+		fuse_req_t req;
+
+		{
+			VX_LOCK_SCOPE(&t->mtx);
+			if (vx_list_empty(&t->list))
+				return now + t->limit_ns;
+			p = vx_list_entry(t->list.next, struct vx_pending, link);
+			if (p->due_ns > now)
+				return p->due_ns;
+			view = *p->view; /* the record may be gone as soon as it is claimed */
+			ino = p->ino;
+			req = abandon_locked(p);
+		}
+		VX_COUNT(fuse_timeouts);
+		fail(ctx, req, ino, &view, &e);
+	}
 }
 
 void vx_pendings_cancel_all(struct vx_pendings *t)
