@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/socket.h>
 
 struct vx_broker {
 	int questions, news;
@@ -17,8 +18,8 @@ bool vx_inherited_find(struct vx_inherited *ret)
 	const char *text = getenv(VX_SERVER_ENV);
 	int out, n = 0;
 
-	if (!text || sscanf(text, "%d,%d,%d,%d,%d%n", &ret->questions, &ret->news, &ret->table, &ret->arena, &out,
-			    &n) != 5 ||
+	if (!text ||
+	    sscanf(text, "%d,%d,%d,%d,%d%n", &ret->questions, &ret->news, &ret->table, &ret->arena, &out, &n) != 5 ||
 	    text[n])
 		return false;
 	ret->out = (enum vx_out)out;
@@ -87,6 +88,11 @@ int vx_broker_tell(struct vx_broker *b, enum vx_news news)
 	struct vx_tell t = {.news = news};
 
 	return vx_link_send(b->news, &t, sizeof t, -1);
+}
+
+void vx_broker_hush(struct vx_broker *b)
+{
+	shutdown(b->news, SHUT_RDWR);
 }
 
 int vx_broker_hear(struct vx_broker *b, struct vx_tell *ret, int *ret_fd)

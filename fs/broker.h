@@ -27,6 +27,8 @@ void vx_broker_unregister(struct vx_broker *b, uint64_t object);
 
 /* -EPIPE: the keeper is gone. */
 int vx_broker_tell(struct vx_broker *b, enum vx_news news);
+/* Makes whoever waits for news hear that the keeper is gone. */
+void vx_broker_hush(struct vx_broker *b);
 /* Waits for news; *ret_fd is the descriptor that came with it, or -1. -EPIPE: the keeper is gone. */
 int vx_broker_hear(struct vx_broker *b, struct vx_tell *ret, int *ret_fd);
 

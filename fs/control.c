@@ -108,7 +108,8 @@ char *vx_control_stats(struct vx_fs *fs)
 	char *text, *line;
 
 	put(root, "server", "pid", (uint64_t)getpid());
-	put(root, "server", "starts", 1);
+	put(root, "server", "starts", fs->starts);
+	put(root, "keeper", "pid", fs->keeper_pid);
 	put(root, "server", "nodes", vx_nodes_count(fs->nodes));
 	put_text(root, "server", "version", VX_VERSION);
 	put_text(root, "zerocopy", "mode", vx_session_passthrough(fs->session) ? "passthrough" : "page-cache");

@@ -105,7 +105,8 @@ static bool take_slot_locked(struct vx_handles *h, uint32_t *ret)
 	return make_room_locked(h, *ret);
 }
 
-static void write_down(struct vx_handles *h, uint32_t slot, const struct vx_cbox *b, uint64_t unique, uint32_t generation)
+static void write_down(struct vx_handles *h, uint32_t slot, const struct vx_cbox *b, uint64_t unique,
+		       uint32_t generation)
 {
 	struct vx_table_handle *r = vx_table_at(h->table, VX_TABLE_HANDLES, slot);
 
@@ -189,8 +190,7 @@ struct vx_cbox *vx_handles_asked_again(struct vx_handles *h, uint64_t unique)
 	unique &= ~RESENT_BIT;
 	pthread_mutex_lock(&h->mtx);
 	for (uint32_t i = 0; i < h->cap && !fh; i++) {
-		const struct vx_table_handle *r =
-		    h->boxes[i].box ? vx_table_at(h->table, VX_TABLE_HANDLES, i) : NULL;
+		const struct vx_table_handle *r = h->boxes[i].box ? vx_table_at(h->table, VX_TABLE_HANDLES, i) : NULL;
 
 		if (r && r->unique == unique)
 			fh = box_handle(i, h->boxes[i].generation);
@@ -215,8 +215,7 @@ static bool take_over(void *ctx, uint32_t slot, void *record)
 	{
 		VX_LOCK_SCOPE(vx_cache_lock(k->c));
 		b = vx_cache_at_slot_locked(k->c, r->box);
-		if (!b || b->object.id != r->object || r->generation >= GENERATIONS ||
-		    !make_room_locked(k->h, slot))
+		if (!b || b->object.id != r->object || r->generation >= GENERATIONS || !make_room_locked(k->h, slot))
 			return false;
 		vx_cache_opened_locked(k->c, b, 1);
 	}

@@ -21,9 +21,9 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
-#define END_NS (6 * VX_SEC)         /* what a server may take to end */
-#define DRAIN_NS (4 * VX_SEC)       /* and to hand over */
-#define PREPARE_NS (120 * VX_SEC)   /* and a new one to be ready to take over */
+#define END_NS (6 * VX_SEC)       /* what a server may take to end */
+#define DRAIN_NS (4 * VX_SEC)     /* and to hand over */
+#define PREPARE_NS (120 * VX_SEC) /* and a new one to be ready to take over */
 #define BACKOFF_FIRST_NS (50 * VX_MS)
 #define BACKOFF_MAX_NS (5 * VX_SEC)
 #define STEADY_NS (10 * VX_SEC) /* who served this long did not die of its start */
@@ -80,7 +80,11 @@ static int prepare(struct keeper *k, char **argv, struct vx_err *e)
 static int start(struct keeper *k, struct vx_child *c, struct vx_err *e)
 {
 	k->start_at_ns = 0;
-	return vx_child_start(c, &k->program, k->table, k->rw, k->report == -2 ? VX_OUT_SYSLOG : k->report < 0 ? VX_OUT_STDERR : VX_OUT_DETACH, e);
+	return vx_child_start(c, &k->program, k->table, k->rw,
+			      k->report == -2 ? VX_OUT_SYSLOG
+			      : k->report < 0 ? VX_OUT_STDERR
+					      : VX_OUT_DETACH,
+			      e);
 }
 
 /* The mount works: lets go of the terminal. */
@@ -119,10 +123,8 @@ static void give_up(struct keeper *k, int status, const struct vx_err *e)
 
 static void send_start(struct keeper *k)
 {
-	struct vx_tell t = {.news = VX_NEWS_START,
-			    .starts = ++k->starts,
-			    .death = k->death,
-			    .keeper_pid = (uint32_t)getpid()};
+	struct vx_tell t = {
+	    .news = VX_NEWS_START, .starts = ++k->starts, .death = k->death, .keeper_pid = (uint32_t)getpid()};
 
 	/* One that cannot be told is dying: its death will be heard of. */
 	vx_link_send(k->now.news, &t, sizeof t, k->mounted.fd);

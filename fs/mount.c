@@ -9,6 +9,7 @@
 #include "fs/view.h"
 #include "fs/volumes.h"
 #include "fs/warm.h"
+#include "sched/docs.h"
 
 #include <string.h>
 #include <sys/resource.h>
@@ -33,7 +34,7 @@ static int start_fetcher(struct vx_fs *fs, struct vx_err *e)
 
 	vx_fetch_opts_default(&f);
 	f.connections = (unsigned)o->connections;
-	f.connect_ms = (uint64_t)(o->timeout * 1000);
+	f.connect_ms = (uint64_t)(o->connect_timeout * 1000);
 	f.stall_ms = (uint64_t)(o->stall * 1000);
 	f.tries = (unsigned)o->tries;
 	return vx_fetcher_new(&fs->fetcher, &f, fs->pool, e);
@@ -69,6 +70,7 @@ static int start_engine(struct vx_fs *fs, struct vx_err *e)
 	    .inflight = (unsigned)(o->connections + o->connections / 4 + 2),
 	    .inflight_bytes = INFLIGHT_BYTES,
 	    .policy = o->policy,
+	    .table = fs->table,
 	};
 	struct vx_boxes_opts b = {.space_wait_ns = (uint64_t)(o->wait * 1e9)};
 	int r = vx_engine_new(&fs->engine, &g, fs->cache, fs->pool, e);
@@ -82,9 +84,11 @@ static int build(struct vx_fs *fs, struct vx_arena **arena, struct vx_err *e)
 
 	if (r < 0 || (r = vx_nodes_new(&fs->nodes, fs->table)) < 0)
 		return vx_fail(e, r, "no memory");
+	vx_docs_remember(fs->table, fs->pool);
 	if ((r = start_fetcher(fs, e)) < 0 || (r = vx_volumes_open(fs, e)) < 0 || (r = make_info(fs, e)) < 0)
 		return r;
-	if ((r = vx_cache_new(&fs->cache, fs->opt->cache, fs->pool, vx_steal(*arena), e)) < 0 || (r = start_engine(fs, e)) < 0)
+	if ((r = vx_cache_new(&fs->cache, fs->opt->cache, fs->pool, vx_steal(*arena), e)) < 0 ||
+	    (r = start_engine(fs, e)) < 0)
 		return r;
 	return vx_warmer_start(&fs->warmer, fs->cache, fs->engine, fs->pool, fs->opt->warm, e);
 }
@@ -103,10 +107,13 @@ int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, struct vx_arena *a
 	fs->opt = o;
 	fs->table = table;
 	fs->broker = broker;
-	fs->uid = getuid();
-	fs->gid = getgid();
-	clock_gettime(CLOCK_REALTIME, &fs->started);
-	vx_pendings_init(&fs->pending);
+	fs->uid = o->uid == UINT64_MAX ? getuid() : (uid_t)o->uid;
+	fs->gid = o->gid == UINT64_MAX ? getgid() : (gid_t)o->gid;
+	if (table)
+		fs->started = vx_table_started(table);
+	else
+		clock_gettime(CLOCK_REALTIME, &fs->started);
+	vx_pendings_init(&fs->pending, (uint64_t)(o->timeout * 1e9));
 	r = build(fs, &arena, e);
 	vx_arena_free(&arena); /* when nobody came to take it */
 	if (r < 0) {

@@ -30,7 +30,7 @@ struct vx_fs {
 	struct vx_boxes *boxes;
 	struct vx_nodes *nodes;
 	struct vx_session *session;
-	struct vx_table *table;   /* borrowed, as is the next one */
+	struct vx_table *table; /* borrowed, as is the next one */
 	struct vx_broker *broker;
 	struct vx_handles *handles;
 	uint32_t starts, keeper_pid;

@@ -158,7 +158,7 @@ int vx_nodes_new(struct vx_nodes **ret, struct vx_table *table)
 		return -ENOMEM;
 	}
 	find_locked(t, ROOT_INO)->lookups = 1; /* the root is never looked up and never forgotten */
-	t->table = table; /* the root is known to every server */
+	t->table = table;                      /* the root is known to every server */
 	*ret = t;
 	return 0;
 }

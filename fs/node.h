@@ -35,8 +35,8 @@ struct vx_table;
 
 /* What the kernel has looked up is also written down in `table` (NULL: nowhere), so that the next server knows it. */
 int vx_nodes_new(struct vx_nodes **ret, struct vx_table *table);
-/* Takes over what the server before had written down; `is_sound` fills in the source of a view that could be one of this
- * mount. No other thread. */
+/* Takes over what the server before had written down; `is_sound` fills in the source of a view that could be one of
+ * this mount. No other thread. */
 void vx_nodes_recover(struct vx_nodes *t, bool (*is_sound)(void *ctx, struct vx_view *v, uint32_t source), void *ctx);
 void vx_nodes_free(struct vx_nodes **t);
 

@@ -15,7 +15,7 @@ struct vx_init_patch {
 	_Atomic bool direct;   /* it lets files be mapped that are read directly: asked for whenever offered */
 	_Atomic uint64_t init; /* unique of the INIT request, until it is answered */
 	bool wanted;
-	bool replay;                            /* the answer to INIT is for nobody: another server gave it */
+	bool replay; /* the answer to INIT is for nobody: another server gave it */
 	void (*saw_init)(const void *request, size_t len); /* the kernel's, as it came; may be NULL */
 };
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "fs/broker.h"
 #include "fs/passthrough.h"
+#include "fs/view.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -283,12 +284,26 @@ static bool wait_for_threads(struct vx_session *s, uint64_t deadline_ns)
 	return done;
 }
 
+static void fail_late(void *ctx, fuse_req_t req, fuse_ino_t ino, const struct vx_view *v, const struct vx_err *e)
+{
+	vx_view_fail(ctx, req, ino, v, e);
+}
+
+/* The one thread that has nothing to do keeps the deadlines. */
 void vx_session_wait(struct vx_session *s)
 {
-	pthread_mutex_lock(&s->mtx);
-	while (s->running && !s->ending)
-		pthread_cond_wait(&s->change, &s->mtx);
-	pthread_mutex_unlock(&s->mtx);
+	bool over = false;
+
+	while (!over) {
+		uint64_t next = vx_pendings_expire(&s->fs->pending, fail_late, s->fs);
+		struct timespec t = {.tv_sec = (time_t)(next / VX_SEC), .tv_nsec = (long)(next % VX_SEC)};
+
+		pthread_mutex_lock(&s->mtx);
+		while (s->running && !s->ending && pthread_cond_timedwait(&s->change, &s->mtx, &t) != ETIMEDOUT)
+			continue;
+		over = !s->running || s->ending;
+		pthread_mutex_unlock(&s->mtx);
+	}
 }
 
 /* ---- the end ---- */

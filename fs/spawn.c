@@ -67,7 +67,8 @@ static void become_server(const struct vx_program *p, int questions, int news, i
 	fexecve(p->fd, p->argv, environ);
 }
 
-int vx_child_start(struct vx_child *c, const struct vx_program *p, int table, int arena, enum vx_out out, struct vx_err *e)
+int vx_child_start(struct vx_child *c, const struct vx_program *p, int table, int arena, enum vx_out out,
+		   struct vx_err *e)
 {
 	int q[2] = {-1, -1}, n[2] = {-1, -1};
 	pid_t pid = -1;

@@ -27,7 +27,8 @@ struct vx_child {
 	uint64_t served_since_ns;
 };
 
-int vx_child_start(struct vx_child *c, const struct vx_program *p, int table, int arena, enum vx_out out, struct vx_err *e);
+int vx_child_start(struct vx_child *c, const struct vx_program *p, int table, int arena, enum vx_out out,
+		   struct vx_err *e);
 /* After its death. */
 void vx_child_done(struct vx_child *c);
 

@@ -38,6 +38,7 @@ struct poison {
 
 struct head {
 	uint64_t magic, layout, size;
+	struct timespec started;
 	char note[200];
 	_Atomic uint32_t reached[VX_TABLE_KINDS]; /* slots ever taken */
 	/* the session */
@@ -98,6 +99,7 @@ int vx_table_create(const char *note, struct vx_err *e)
 	if (fd < 0)
 		return vx_fail(e, -errno, "cannot make the table: %s", strerror(errno));
 	snprintf(h.note, sizeof h.note, "%s", note);
+	clock_gettime(CLOCK_REALTIME, &h.started);
 	if (ftruncate(fd, (off_t)h.size) < 0 || pwrite(fd, &h, offsetof(struct head, reached), 0) < 0 ||
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		r = vx_fail(e, -errno, "cannot make the table: %s", strerror(errno));
@@ -153,6 +155,11 @@ void vx_table_detach(struct vx_table **pt)
 const char *vx_table_note(const struct vx_table *t)
 {
 	return t->head->note;
+}
+
+struct timespec vx_table_started(const struct vx_table *t)
+{
+	return t->head->started;
 }
 
 /* ---- slots ---- */

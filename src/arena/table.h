@@ -15,6 +15,7 @@
 #include "base/err.h"
 
 #include <stdatomic.h>
+#include <time.h>
 
 struct vx_table;
 
@@ -27,6 +28,7 @@ int vx_table_create(const char *note, struct vx_err *e);
 int vx_table_attach(struct vx_table **ret, int fd, struct vx_err *e);
 void vx_table_detach(struct vx_table **t);
 const char *vx_table_note(const struct vx_table *t);
+struct timespec vx_table_started(const struct vx_table *t); /* when it was created */
 
 /* Slots begin with this. `seal` is 0 for a free slot. */
 struct vx_slot {
