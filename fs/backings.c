@@ -144,6 +144,11 @@ static void close_gap(struct vx_backings *b, size_t hole)
 	b->at[hole].object = 0;
 }
 
+size_t vx_backings_count(const struct vx_backings *b)
+{
+	return b->used;
+}
+
 int vx_backings_unregister(struct vx_backings *b, uint64_t object)
 {
 	struct entry *x = object ? place_of(b->at, b->size, object) : NULL;

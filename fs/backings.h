@@ -17,6 +17,7 @@ void vx_backings_set_mount(struct vx_backings *b, int fuse_fd);
 
 /* An id > 0 or negative errno. The number may be anything: only a regular file of the arena is registered. */
 int vx_backings_register(struct vx_backings *b, uint64_t object);
+size_t vx_backings_count(const struct vx_backings *b);
 /* 0, or -ENOENT. */
 int vx_backings_unregister(struct vx_backings *b, uint64_t object);
 

@@ -83,6 +83,13 @@ void vx_broker_unregister(struct vx_broker *b, uint64_t object)
 	ask(b, VX_ASK_UNREGISTER, object);
 }
 
+uint64_t vx_broker_count(struct vx_broker *b)
+{
+	int n = ask(b, VX_ASK_COUNT, 0);
+
+	return n < 0 ? 0 : (uint64_t)n;
+}
+
 int vx_broker_tell(struct vx_broker *b, enum vx_news news)
 {
 	struct vx_tell t = {.news = news};

@@ -25,6 +25,9 @@ void vx_broker_free(struct vx_broker **b);
 int vx_broker_register(struct vx_broker *b, uint64_t object);
 void vx_broker_unregister(struct vx_broker *b, uint64_t object);
 
+/* How many objects the keeper has registered. */
+uint64_t vx_broker_count(struct vx_broker *b);
+
 /* -EPIPE: the keeper is gone. */
 int vx_broker_tell(struct vx_broker *b, enum vx_news news);
 /* Makes whoever waits for news hear that the keeper is gone. */

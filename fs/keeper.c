@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
@@ -189,6 +190,8 @@ static void on_question(struct keeper *k, struct vx_child *c)
 		a.value = vx_backings_register(k->backings, q.object);
 	else if (r == 0 && !q.zero && q.question == VX_ASK_UNREGISTER)
 		a.value = vx_backings_unregister(k->backings, q.object);
+	else if (r == 0 && !q.zero && !q.object && q.question == VX_ASK_COUNT)
+		a.value = (int64_t)vx_backings_count(k->backings);
 	vx_link_send(c->questions, &a, sizeof a, -1);
 }
 
@@ -435,6 +438,7 @@ int vx_keeper_run(const struct vx_options *o, char **argv, int report)
 			   .next = {.questions = -1, .news = -1}};
 	struct vx_err e = {0};
 
+	prctl(PR_SET_NAME, "voxfs-keeper");
 	if (vx_mounting_check(o->mountpoint, &e) < 0 || prepare(&k, argv, &e) < 0 || start(&k, &k.now, &e) < 0)
 		give_up(&k, VX_EXIT_MOUNT, &e);
 	while (!k.done)

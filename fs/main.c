@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "fs/keeper.h"
 #include "fs/server.h"
+#include "fs/upgrade.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -69,6 +70,11 @@ int main(int argc, char **argv)
 		vx_options_help("voxfs");
 	} else if (o.version) {
 		printf("voxfs %s\n", VX_VERSION);
+	} else if (o.upgrade) {
+		if (vx_upgrade(o.source, &e) < 0) {
+			fprintf(stderr, "voxfs: %s\n", e.why);
+			status = VX_EXIT_MOUNT;
+		}
 	} else {
 		if (o.debug)
 			vx_log_set_level(VX_LOG_DEBUG);

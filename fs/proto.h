@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 /* ---- questions of the server, each answered at once ---- */
-enum vx_question { VX_ASK_REGISTER = 1, VX_ASK_UNREGISTER };
+enum vx_question { VX_ASK_REGISTER = 1, VX_ASK_UNREGISTER, VX_ASK_COUNT /* how many are registered */ };
 struct vx_ask {
 	uint32_t question;
 	uint32_t zero;

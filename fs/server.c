@@ -27,7 +27,7 @@ struct server {
 	struct vx_fs *fs;
 	struct vx_session *session;
 	_Atomic bool ending; /* the keeper has asked for the end, or is gone */
-	_Atomic bool draining;
+	_Atomic bool draining, orphaned;
 };
 
 static int complain(const struct server *s, const struct vx_err *e)
@@ -93,6 +93,7 @@ static void *listen_main(void *arg)
 		s->draining = true;
 	else
 		s->ending = true;
+	s->orphaned = r < 0;
 	vx_session_stop(s->session);
 	return NULL;
 }
@@ -155,7 +156,7 @@ static void end(struct server *s)
 	}
 	if (!s->ending)
 		vx_broker_tell(s->broker, VX_NEWS_UNMOUNTED);
-	vx_session_end(s->session);
+	vx_session_end(s->session, !s->orphaned); /* without a keeper nobody has taken the mount away */
 	vx_notifier_stop(&s->fs->notifier);
 	vx_arena_set_sharer(vx_cache_arena(s->fs->cache), NULL); /* the connection's end gives back what it knew */
 }
@@ -177,6 +178,8 @@ static int serve(struct server *s, struct vx_err *e)
 		return r;
 	}
 	leave_terminal(s);
+	if (chdir("/") < 0)
+		vx_log(VX_LOG_WARN, "cannot leave the directory: %s", strerror(errno));
 	vx_broker_tell(s->broker, VX_NEWS_SERVING);
 	vx_session_wait(s->session);
 	end(s);

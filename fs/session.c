@@ -346,11 +346,11 @@ bool vx_session_drain(struct vx_session *s, uint64_t deadline_ns)
 	return vx_pendings_wait_none(&s->fs->pending, deadline_ns);
 }
 
-void vx_session_end(struct vx_session *s)
+void vx_session_end(struct vx_session *s, bool wait)
 {
 	if (threads_run(s)) {
 		vx_pendings_cancel_all(&s->fs->pending);
-		if (!wait_for_threads(s, vx_now_ns() + END_DEADLINE_NS))
+		if (wait && !wait_for_threads(s, vx_now_ns() + END_DEADLINE_NS))
 			vx_log(VX_LOG_WARN, "clients still have files open: they keep what they mapped");
 	}
 	fuse_session_exit(s->fuse);

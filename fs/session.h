@@ -23,8 +23,9 @@ void vx_session_stop(struct vx_session *s);
 /* Reads no more requests, and waits until those that were read are answered: false when some are not by the deadline.
  * Whoever serves next will be sent them again. */
 bool vx_session_drain(struct vx_session *s, uint64_t deadline_ns);
-/* The mount has been detached: answers whoever waits, gives clients a while to let go, then ends. From main. */
-void vx_session_end(struct vx_session *s);
+/* Answers whoever waits; with `wait`, when the mount has been detached, gives clients a while to let go; then ends.
+ * From main. */
+void vx_session_end(struct vx_session *s, bool wait);
 void vx_session_free(struct vx_session **s);
 
 /* True: opens of boxes are answered with passthrough. Decided once, at the first call; any thread after INIT. */

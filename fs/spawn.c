@@ -22,7 +22,8 @@ int vx_program_init(struct vx_program *p, char **argv, struct vx_err *e)
 		return vx_fail(e, -errno, "cannot find the program that runs: %s", strerror(errno));
 	path[n] = 0;
 	p->path = strdup(path);
-	return p->path ? 0 : vx_fail(e, -ENOMEM, "no memory");
+	p->cwd = getcwd(NULL, 0);
+	return p->path && p->cwd ? 0 : vx_fail(e, -ENOMEM, "no memory");
 }
 
 int vx_program_renew(struct vx_program *p, struct vx_err *e)
@@ -41,6 +42,7 @@ void vx_program_done(struct vx_program *p)
 	if (p->fd >= 0)
 		close(p->fd);
 	free(vx_steal(p->path));
+	free(vx_steal(p->cwd));
 }
 
 static void hand_down(int fd)
@@ -58,7 +60,7 @@ static void become_server(const struct vx_program *p, int questions, int news, i
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	snprintf(text, sizeof text, "%d,%d,%d,%d,%d", questions, news, table, arena, out);
-	if (setenv(VX_SERVER_ENV, text, 1) < 0)
+	if (setenv(VX_SERVER_ENV, text, 1) < 0 || chdir(p->cwd) < 0)
 		return;
 	hand_down(questions);
 	hand_down(news);

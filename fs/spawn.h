@@ -13,6 +13,7 @@
 struct vx_program {
 	int fd;     /* what is executed: the very file, whatever has come to stand under its name */
 	char *path; /* its name, for the next one */
+	char *cwd;  /* where relative names in the arguments begin */
 	char **argv;
 };
 int vx_program_init(struct vx_program *p, char **argv, struct vx_err *e);
