@@ -96,8 +96,8 @@ int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, struct vx_err *e)
 		return vx_fail(e, -ENOMEM, "no memory");
 	raise_descriptor_limit();
 	fs->opt = o;
-	fs->uid = o->uid == UINT64_MAX ? getuid() : (uid_t)o->uid;
-	fs->gid = o->gid == UINT64_MAX ? getgid() : (gid_t)o->gid;
+	fs->uid = (uid_t)o->uid;
+	fs->gid = (gid_t)o->gid;
 	clock_gettime(CLOCK_REALTIME, &fs->started);
 	vx_pendings_init(&fs->pending, (uint64_t)(o->timeout * 1e9));
 	r = build(fs, e);

@@ -124,13 +124,8 @@ static int enter_layers(const struct vx_sandbox *s, struct vx_sandbox_report *re
 #else
 static int enter_layers(const struct vx_sandbox *s, struct vx_sandbox_report *ret)
 {
-	unsigned threads = count_threads();
-	int r;
+	int r = vx_landlock_enter(s, count_threads() > 1, &ret->landlock, &ret->landlock_abi);
 
-	if (threads > 1)
-		r = vx_layer_off(&ret->landlock, "%u threads run already, and it would bind only one", threads);
-	else
-		r = vx_landlock_enter(s, &ret->landlock, &ret->landlock_abi);
 	return r < 0 ? r : vx_seccomp_enter(&ret->seccomp);
 }
 #endif

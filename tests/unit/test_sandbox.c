@@ -2,176 +2,18 @@
  * Identity and sandbox, in children that enter them: what is forbidden fails, what a server does works. Root sees all
  * of it, an ordinary user its part; a layer that the kernel lacks is told by the report and not asked for.
  */
-#include "fs/privileges.h"
 #include "fs/sandbox.h"
 #include "tests/lib/vxtest.h"
+#include "tests/unit/sandbox_needs.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <jansson.h>
 #include <linux/mount.h>
-#include <netdb.h>
-#include <sched.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
+#include <seccomp.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/timerfd.h>
 #include <sys/wait.h>
 
-#define NOBODY 65534
-#define ALICE 12345 /* users without entries */
-#define BOB 12346
-#define WORDS "the voxels of a source"
-
-static char top[64], source[80], cache[80];
-static struct vx_err e;
-
-/* ---- a place to work in ---- */
-
-static void write_file(const char *dir, const char *name, mode_t mode)
-{
-	char path[200];
-	int fd;
-
-	snprintf(path, sizeof path, "%s/%s", dir, name);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(write(fd, WORDS, strlen(WORDS)), (int)strlen(WORDS));
-	ck_assert_int_eq(fchmod(fd, mode), 0);
-	close(fd);
-}
-
-static void setup(void)
-{
-	strcpy(top, "/tmp/vx-sandbox-XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(top));
-	ck_assert_int_eq(chmod(top, 0755), 0);
-	snprintf(source, sizeof source, "%s/source", top);
-	snprintf(cache, sizeof cache, "%s/cache", top);
-	ck_assert_int_eq(mkdir(source, 0755), 0);
-	ck_assert_int_eq(mkdir(cache, 0755), 0);
-	write_file(source, "info", 0644);
-}
-
-static void teardown(void)
-{
-	char command[128];
-
-	snprintf(command, sizeof command, "rm -rf %s", top);
-	ck_assert_int_eq(system(command), 0);
-}
-
-static void own(const char *path, uid_t uid, mode_t mode)
-{
-	ck_assert_int_eq(chown(path, uid, uid), 0);
-	ck_assert_int_eq(chmod(path, mode), 0);
-}
-
-/* ---- choosing ---- */
-
-static int choose(struct vx_identity *i, const char *runas, const char *a, const char *b, const char *writable)
-{
-	struct vx_identity_need needs[3];
-	unsigned n = 0;
-
-	if (a)
-		needs[n++] = (struct vx_identity_need){a, false};
-	if (b)
-		needs[n++] = (struct vx_identity_need){b, false};
-	if (writable)
-		needs[n++] = (struct vx_identity_need){writable, true};
-	e = (struct vx_err){0};
-	return vx_identity_choose(i, runas, needs, n, &e);
-}
-
-START_TEST(choosing_as_root)
-{
-	struct vx_identity i;
-	char other[80];
-
-	if (geteuid() != 0)
-		return;
-	snprintf(other, sizeof other, "%s/other", top);
-	ck_assert_int_eq(mkdir(other, 0700), 0);
-	own(other, BOB, 0700);
-
-	ck_assert_msg(choose(&i, NULL, source, NULL, NULL) == 0, "%s", e.why);
-	ck_assert(i.change && i.uid != 0 && i.gid != 0);
-	ck_assert(!strcmp(i.name, "voxfs") || !strcmp(i.name, "nobody"));
-	ck_assert_int_eq(choose(&i, NULL, NULL, NULL, NULL), 0);
-	ck_assert_uint_ne(i.uid, 0);
-	ck_assert_int_eq(choose(&i, NULL, "/nonexistent/source", NULL, NULL), 0);
-	ck_assert_uint_ne(i.uid, 0);
-
-	own(source, ALICE, 0700); /* its owner */
-	ck_assert_int_eq(choose(&i, NULL, source, NULL, NULL), 0);
-	ck_assert(i.change && i.uid == ALICE && i.gid == ALICE);
-	ck_assert_ptr_nonnull(strstr(i.why, source));
-	ck_assert_int_eq(choose(&i, NULL, source, other, NULL), -EACCES); /* two owners, and no common user */
-	ck_assert_ptr_nonnull(strstr(e.why, "runas="));
-	own(other, BOB, 0755);
-	ck_assert_int_eq(choose(&i, NULL, other, source, NULL), 0);
-	ck_assert_uint_eq(i.uid, ALICE);
-
-	own(source, 0, 0700); /* root's alone */
-	ck_assert_int_eq(choose(&i, NULL, source, NULL, NULL), 0);
-	ck_assert(i.change && i.uid == 0);
-	own(source, 0, 0755);
-	write_file(source, "info", 0600); /* or only a file in it */
-	ck_assert_int_eq(choose(&i, NULL, source, NULL, NULL), 0);
-	ck_assert_uint_eq(i.uid, 0);
-	write_file(source, "info", 0644);
-
-	own(cache, ALICE, 0755); /* readable to all, writable to one */
-	ck_assert_int_eq(choose(&i, NULL, source, NULL, cache), 0);
-	ck_assert_uint_eq(i.uid, ALICE);
-	ck_assert(geteuid() == 0 && getegid() == 0); /* we are still who we were */
-}
-END_TEST
-
-START_TEST(runas)
-{
-	struct vx_identity i;
-
-	if (geteuid() != 0) {
-		ck_assert_int_eq(choose(&i, "nobody", NULL, NULL, NULL), -EPERM);
-		ck_assert_int_eq(choose(&i, NULL, source, NULL, NULL), 0);
-		ck_assert(!i.change && i.uid == geteuid());
-		return;
-	}
-	ck_assert_int_eq(choose(&i, "nobody", source, NULL, NULL), 0);
-	ck_assert(i.change && i.uid == NOBODY);
-	ck_assert_int_eq(choose(&i, "12345:100", source, NULL, NULL), 0);
-	ck_assert(i.uid == 12345 && i.gid == 100);
-	ck_assert_int_eq(choose(&i, "nobody:root", NULL, NULL, NULL), 0);
-	ck_assert(i.uid == NOBODY && i.gid == 0);
-	ck_assert_int_eq(choose(&i, "root", source, NULL, NULL), 0);
-	ck_assert(i.change && i.uid == 0);
-	ck_assert_int_eq(choose(&i, "12345", NULL, NULL, NULL), -EINVAL);
-	ck_assert_int_eq(choose(&i, "nosuchuser", NULL, NULL, NULL), -EINVAL);
-	ck_assert_ptr_nonnull(strstr(e.why, "nosuchuser"));
-	ck_assert_int_eq(choose(&i, "nobody:nosuchgroup", NULL, NULL, NULL), -EINVAL);
-	ck_assert_int_eq(choose(&i, ":", NULL, NULL, NULL), -EINVAL);
-	own(source, ALICE, 0700);
-	ck_assert_int_eq(choose(&i, "nobody", source, NULL, NULL), -EACCES);
-	ck_assert_ptr_nonnull(strstr(e.why, source));
-	ck_assert_int_eq(choose(&i, "nobody", NULL, NULL, cache), -EACCES);
-}
-END_TEST
-
 /* ---- a child that enters ---- */
-
-/* What a server must still be able to do. */
-#define NEEDS(X)                                                                                                     \
-	X(thread)                                                                                                    \
-	X(resolve) X(resolve_dns) X(connect) X(wait) X(object) X(lease) X(memfd) X(source) X(disk_cache) X(priority) \
-	    X(name) X(own_signal) X(wake_pair) X(zoneinfo)
 
 struct outcome {
 	int r;
@@ -179,261 +21,11 @@ struct outcome {
 	struct vx_sandbox_report report;
 	struct vx_identity identity;
 	bool caps_gone, groups_gone, dumpable;
+	int older_opens, older_forks; /* what a thread gets that ran before */
 #define X(what) int what;
 	NEEDS(X)
 #undef X
 };
-
-struct world {
-	const char *source, *cache;
-	int arena; /* -1: none */
-	struct sockaddr_in listener;
-	const struct vx_identity *identity; /* NULL: what is chosen for an ordinary user */
-};
-
-static int become_ordinary(void)
-{
-	if (geteuid() != 0)
-		return 0;
-	if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0)
-		return -errno;
-	return 0;
-}
-
-static int code_of(long r)
-{
-	return r < 0 ? -errno : 0;
-}
-
-static void *in_thread(void *arg)
-{
-	*(int *)arg = 0;
-	return NULL;
-}
-
-static int do_thread(const struct world *w)
-{
-	pthread_t t[8];
-	int r = 0;
-
-	for (unsigned i = 0; i < 8 && r == 0; i++) {
-		int done = -EAGAIN;
-
-		r = -pthread_create(&t[i], NULL, in_thread, &done);
-		if (r == 0)
-			r = -pthread_join(t[i], NULL);
-		if (r == 0)
-			r = done;
-	}
-	return r;
-}
-
-static int do_resolve(const struct world *w)
-{
-	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG}, *list;
-	int r = getaddrinfo("localhost", "80", &hints, &list);
-
-	if (r == 0)
-		freeaddrinfo(list);
-	return r;
-}
-
-/* No such host: what counts is that the question may be asked, and that its libraries are there. */
-static int do_resolve_dns(const struct world *w)
-{
-	struct addrinfo *list;
-	int r;
-
-	setenv("RES_OPTIONS", "timeout:1 attempts:1", 1);
-	r = getaddrinfo("voxfs-test.invalid", "80", NULL, &list);
-	return r == EAI_NONAME || r == EAI_AGAIN || r == EAI_NODATA ? 0 : r ? r : -EEXIST;
-}
-
-static int do_connect(const struct world *w)
-{
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1, r;
-
-	r = code_of(fd);
-	if (r == 0)
-		r = code_of(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one));
-	if (r == 0)
-		r = code_of(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK));
-	if (r == 0)
-		r = code_of(connect(fd, (const struct sockaddr *)&w->listener, sizeof w->listener));
-	if (r == 0)
-		r = code_of(send(fd, "x", 1, MSG_NOSIGNAL));
-	close(fd);
-	return r;
-}
-
-static int do_wait(const struct world *w)
-{
-	struct itimerspec soon = {.it_value = {.tv_nsec = 1000}};
-	struct epoll_event ev = {.events = EPOLLIN}, got;
-	int ep = epoll_create1(EPOLL_CLOEXEC), event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC), r = 0;
-
-	if (ep < 0 || event < 0 || timer < 0 || timerfd_settime(timer, 0, &soon, NULL) < 0 ||
-	    epoll_ctl(ep, EPOLL_CTL_ADD, event, &ev) < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, timer, &ev) < 0)
-		r = -errno;
-	else if (epoll_wait(ep, &got, 1, 10000) != 1)
-		r = -ETIMEDOUT;
-	close(ep);
-	close(event);
-	close(timer);
-	return r;
-}
-
-static int fill_and_check(int fd, size_t size)
-{
-	uint8_t *p;
-	int r = code_of(fallocate(fd, 0, 0, (off_t)size));
-
-	if (r == 0)
-		r = code_of(ftruncate(fd, (off_t)size - 1));
-	if (r < 0)
-		return r;
-	p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (p == MAP_FAILED)
-		return -errno;
-	r = code_of(madvise(p, size, MADV_POPULATE_WRITE));
-	memset(p, 7, size - 1);
-	if (r == 0 || r == -EINVAL || r == -EFAULT)
-		r = code_of(madvise(p, size, MADV_HUGEPAGE));
-	munmap(p, size);
-	return r == -EINVAL ? 0 : r; /* a kernel without huge pages */
-}
-
-static int do_object(const struct world *w)
-{
-	int fd, r;
-
-	if (w->arena < 0)
-		return 0;
-	fd = openat(w->arena, "1", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -errno;
-	r = fill_and_check(fd, 4 << 20);
-	close(fd);
-	return r;
-}
-
-static int do_lease(const struct world *w)
-{
-	int fd, r;
-
-	if (w->arena < 0)
-		return 0;
-	fd = openat(w->arena, "1", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return -errno;
-	r = code_of(fcntl(fd, F_SETLEASE, F_WRLCK));
-	if (r == 0)
-		r = code_of(fcntl(fd, F_SETLEASE, F_UNLCK));
-	close(fd);
-	return r < 0 ? r : code_of(unlinkat(w->arena, "1", 0));
-}
-
-static int do_memfd(const struct world *w)
-{
-	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING), r;
-
-	if (fd < 0)
-		return -errno;
-	r = fill_and_check(fd, 1 << 20);
-	if (r == 0)
-		r = code_of(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW));
-	close(fd);
-	return r;
-}
-
-static int do_source(const struct world *w)
-{
-	char path[200], got[sizeof WORDS] = "";
-	struct stat st;
-	int fd, r;
-
-	snprintf(path, sizeof path, "%s/info", w->source);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	r = code_of(pread(fd, got, sizeof got, 0));
-	if (r == 0)
-		r = code_of(fstat(fd, &st));
-	close(fd);
-	return r < 0 ? r : strcmp(got, WORDS) ? -EBADMSG : 0;
-}
-
-static int do_disk_cache(const struct world *w)
-{
-	int dir = open(w->cache, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd, r;
-
-	if (dir < 0)
-		return -errno;
-	r = code_of(mkdirat(dir, "00", 0700));
-	fd = openat(dir, "new", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (r == 0)
-		r = code_of(fd);
-	if (r == 0)
-		r = code_of(pwrite(fd, WORDS, sizeof WORDS, 0));
-	if (r == 0)
-		r = code_of(fdatasync(fd));
-	if (r == 0)
-		r = code_of(ftruncate(fd, 3));
-	if (r == 0)
-		r = code_of(renameat(dir, "new", dir, "00/old"));
-	if (r == -EXDEV) /* the first version of Landlock knows no way to allow it */
-		r = code_of(renameat(dir, "new", dir, "old")) ? -errno : code_of(unlinkat(dir, "old", 0));
-	else if (r == 0)
-		r = code_of(unlinkat(dir, "00/old", 0));
-	if (r == 0)
-		r = code_of(unlinkat(dir, "00", AT_REMOVEDIR));
-	close(fd);
-	close(dir);
-	return r;
-}
-
-static int do_priority(const struct world *w)
-{
-	struct sched_param p = {0};
-
-	return -pthread_setschedparam(pthread_self(), SCHED_IDLE, &p);
-}
-
-static int do_name(const struct world *w)
-{
-	return -pthread_setname_np(pthread_self(), "vx-test");
-}
-
-static void ignore(int sig)
-{
-	(void)sig;
-}
-
-static int do_own_signal(const struct world *w)
-{
-	signal(SIGUSR2, ignore);
-	return -pthread_kill(pthread_self(), SIGUSR2);
-}
-
-static int do_wake_pair(const struct world *w)
-{
-	int p[2], r = code_of(socketpair(AF_UNIX, SOCK_STREAM, 0, p));
-
-	if (r == 0) {
-		close(p[0]);
-		close(p[1]);
-	}
-	return r;
-}
-
-static int do_zoneinfo(const struct world *w)
-{
-	time_t now = time(NULL);
-	struct tm tm;
-
-	return localtime_r(&now, &tm) ? 0 : -EINVAL;
-}
 
 /* The lines of /proc/self/status, which says it all: Cap*: are zero, and so are groups. */
 static void read_status(struct outcome *o)
@@ -454,6 +46,39 @@ static void read_status(struct outcome *o)
 	o->dumpable = prctl(PR_GET_DUMPABLE) == 1;
 }
 
+static pthread_barrier_t entered;
+
+static void *older_thread(void *arg)
+{
+	struct outcome *o = arg;
+	pid_t pid;
+
+	pthread_barrier_wait(&entered); /* it runs */
+	pthread_barrier_wait(&entered);
+	o->older_opens = code_of(open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	pid = fork();
+	if (pid == 0)
+		_exit(0);
+	o->older_forks = code_of(pid);
+	return NULL;
+}
+
+static void enter_with_threads(const struct vx_sandbox *s, struct outcome *o, bool threads)
+{
+	pthread_t t[4];
+
+	pthread_barrier_init(&entered, NULL, 5);
+	for (unsigned i = 0; i < 4 && threads; i++)
+		pthread_create(&t[i], NULL, older_thread, o);
+	if (threads)
+		pthread_barrier_wait(&entered);
+	o->r = vx_sandbox_enter(s, &o->report);
+	if (threads)
+		pthread_barrier_wait(&entered);
+	for (unsigned i = 0; i < 4 && threads; i++)
+		pthread_join(t[i], NULL);
+}
+
 static void enter(const struct world *w, struct outcome *o)
 {
 	struct vx_identity_need need = {w->source, false};
@@ -472,7 +97,9 @@ static void enter(const struct world *w, struct outcome *o)
 	if (o->r < 0)
 		return;
 	read_status(o);
-	o->r = vx_sandbox_enter(&s, &o->report);
+	if (w->prepare)
+		w->prepare();
+	enter_with_threads(&s, o, w->threads);
 	if (o->r < 0)
 		return;
 #define X(what) o->what = do_##what(w);
@@ -576,11 +203,13 @@ static int detached_tmpfs(void)
 }
 
 /* Enters as who is given and checks everything. */
-static void live_as(const struct vx_identity *i, struct outcome *o)
+static void live_in(struct world w, struct outcome *o)
 {
-	struct world w = {.source = source, .cache = cache, .arena = detached_tmpfs(), .identity = i};
 	int fd = listen_somewhere(&w.listener);
 
+	w.source = source;
+	w.cache = cache;
+	w.arena = detached_tmpfs();
 	in_child(&w, o);
 	ck_assert(o->caps_gone);
 	ck_assert(!o->identity.change || o->groups_gone);
@@ -592,6 +221,11 @@ static void live_as(const struct vx_identity *i, struct outcome *o)
 	close(fd);
 	if (w.arena >= 0)
 		close(w.arena);
+}
+
+static void live_as(const struct vx_identity *i, struct outcome *o)
+{
+	live_in((struct world){.identity = i}, o);
 }
 
 START_TEST(as_another_user)
@@ -634,20 +268,52 @@ START_TEST(as_an_ordinary_user)
 }
 END_TEST
 
-/* An identity that cannot be taken is an error, never ignored. */
-START_TEST(no_way_to_take)
+/* Threads that run already are bound like those that come. */
+START_TEST(with_threads)
 {
-	struct vx_identity i = {.uid = ALICE, .gid = ALICE, .change = true, .name = "alice"};
-	pid_t pid = fork();
-	int status;
+	struct outcome o;
 
-	if (pid == 0) {
-		if (become_ordinary() < 0)
-			_exit(1);
-		_exit(vx_identity_take(&i, &e) != -EPERM || !strstr(e.why, "alice") ? 2 : 0);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_int_eq(status, 0);
+	if (geteuid() == 0)
+		own(cache, NOBODY, 0700);
+	live_in((struct world){.threads = true}, &o);
+	if (o.report.landlock.on)
+		ck_assert_int_eq(o.older_opens, -EACCES);
+	if (o.report.seccomp.on)
+		ck_assert_int_eq(o.older_forks, -EPERM);
+}
+END_TEST
+
+static void hide(int nr, int code)
+{
+	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
+
+	if (!f || seccomp_rule_add(f, SCMP_ACT_ERRNO((uint32_t)code), nr, 0) < 0 || seccomp_load(f) < 0)
+		_exit(3);
+	seccomp_release(f);
+}
+
+static void hide_landlock(void)
+{
+	hide(444, ENOSYS);
+}
+
+static void hide_filters(void)
+{
+	hide(SCMP_SYS(seccomp), EINVAL);
+}
+
+/* Kernels without a layer: it is told, the others are in force, the server goes on. */
+START_TEST(without_a_layer)
+{
+	struct vx_layer *off;
+	struct outcome o;
+
+	if (geteuid() == 0)
+		own(cache, NOBODY, 0700);
+	live_in((struct world){.prepare = _i ? hide_filters : hide_landlock}, &o);
+	off = _i ? &o.report.seccomp : &o.report.landlock;
+	ck_assert(!off->on && off->why[0]);
+	ck_assert(o.report.capabilities.on && o.report.no_new_privs.on && o.report.user.on);
 }
 END_TEST
 
@@ -683,12 +349,11 @@ int main(void)
 	suite_add_tcase(s, t);
 	tcase_set_timeout(t, 300);
 	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_test(t, choosing_as_root);
-	tcase_add_test(t, runas);
 	tcase_add_loop_test(t, as_another_user, 0, 2);
 	tcase_add_test(t, as_root_without_capabilities);
 	tcase_add_test(t, as_an_ordinary_user);
-	tcase_add_test(t, no_way_to_take);
+	tcase_add_test(t, with_threads);
+	tcase_add_loop_test(t, without_a_layer, 0, 2);
 	tcase_add_test(t, told_as_json);
 	return vxt_run(s);
 }
