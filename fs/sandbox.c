@@ -96,19 +96,6 @@ static void look_at_new_privileges(struct vx_layer *l)
 		vx_layer_off(l, "the kernel refuses it");
 }
 
-static unsigned count_threads(void)
-{
-	DIR *d = opendir("/proc/self/task");
-	struct dirent *entry;
-	unsigned n = 0;
-
-	while (d && (entry = readdir(d)))
-		n += entry->d_name[0] != '.';
-	if (d)
-		closedir(d);
-	return n ? n : 1;
-}
-
 /* ---- entering ---- */
 
 #ifdef VX_SANITIZED
@@ -122,6 +109,19 @@ static int enter_layers(const struct vx_sandbox *s, struct vx_sandbox_report *re
 	return vx_layer_off(&ret->seccomp, "%s", why);
 }
 #else
+static unsigned count_threads(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	struct dirent *entry;
+	unsigned n = 0;
+
+	while (d && (entry = readdir(d)))
+		n += entry->d_name[0] != '.';
+	if (d)
+		closedir(d);
+	return n ? n : 1;
+}
+
 static int enter_layers(const struct vx_sandbox *s, struct vx_sandbox_report *ret)
 {
 	int r = vx_landlock_enter(s, count_threads() > 1, &ret->landlock, &ret->landlock_abi);

@@ -58,7 +58,8 @@ enum {
 	(READS | FS_WRITE_FILE | FS_REMOVE_DIR | FS_REMOVE_FILE | FS_MAKE_DIR | FS_MAKE_REG | FS_REFER | FS_TRUNCATE)
 #define OF_A_FILE (FS_READ_FILE | FS_WRITE_FILE | FS_TRUNCATE)
 
-/* What resolving a name and trusting a certificate read. libcurl's TLS libraries look at /dev/urandom, too. */
+/* What resolving a name and trusting a certificate read; no folder that holds private keys, which uid 0 could read.
+ * libcurl's libraries look at /dev/urandom, too. */
 static const char *const system_files[] = {
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -69,10 +70,17 @@ static const char *const system_files[] = {
     "/etc/protocols",
     "/etc/networks",
     "/etc/localtime",
-    "/etc/ssl",
-    "/etc/pki",
+    "/etc/ssl/certs",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/openssl.cnf",
+    "/etc/pki/tls/certs",
+    "/etc/pki/tls/cert.pem",
+    "/etc/pki/tls/openssl.cnf",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/crypto-policies",
     "/etc/ca-certificates",
-    "/usr/lib/ssl",
+    "/usr/lib/ssl/certs",
+    "/usr/lib/ssl/openssl.cnf",
     "/usr/share/ca-certificates",
     "/usr/local/share/ca-certificates",
     "/usr/share/pki",
@@ -133,8 +141,8 @@ static int allow_system(int rules, uint64_t access)
 	for (unsigned i = 0; i < VX_ARRAY_LEN(system_variables) && r == 0; i++)
 		if (getenv(system_variables[i]))
 			r = allow_path(rules, getenv(system_variables[i]), access);
-	/* Files of /etc are changed by renaming, which a rule for one file does not survive. Of all in /etc, who is not
-	 * root may read only what anybody may. */
+	/* Files of /etc are changed by renaming, which a rule for one file does not survive. Who is not root may read
+	 * only what is meant for it there. */
 	if (r == 0 && geteuid() != 0)
 		r = allow_path(rules, "/etc", access);
 	return r < 0 ? r : allow_changing_file(rules, "/etc/resolv.conf", access);
