@@ -4,8 +4,8 @@
  * identity (fs/privileges.h). A layer that the kernel lacks is reported and the server goes on.
  *
  * Enter it after the identity has been taken and sources are open. Threads that run already are bound too; they must
- * not block signals. Afterwards nothing can be executed, not even code in a file that is mapped; libraries which glibc
- * loads late (name services) are loaded by vx_sandbox_enter before.
+ * not block VX_BIND_SIGNAL. Afterwards nothing can be executed, not even code in a file that is mapped; libraries which
+ * glibc loads late (name services) are loaded by vx_sandbox_enter before.
  */
 #ifndef VX_FS_SANDBOX_H
 #define VX_FS_SANDBOX_H

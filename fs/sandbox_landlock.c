@@ -6,6 +6,7 @@
  * of a signal that each of them is sent.
  */
 #include "base/check.h"
+#include "base/clock.h"
 #include "fs/sandbox_layers.h"
 
 #include <dirent.h>
@@ -168,9 +169,8 @@ static int allow_all(const struct vx_sandbox *s, int rules, uint64_t handled)
 
 /* ---- binding threads ---- */
 
-#define BIND_SIGNAL (SIGRTMAX - 3)
-#define THREADS_MAX 256
-#define BIND_TRIES 20000 /* of a tenth of a millisecond */
+#define THREADS_MAX 2048
+#define BIND_NS (2 * VX_SEC) /* for a thread to answer its signal */
 
 /* A handler has no argument. */
 static struct {
@@ -204,14 +204,15 @@ static bool thread_runs(pid_t tid)
 
 static int bind_other(pid_t tid)
 {
+	uint64_t deadline = vx_now_ns() + BIND_NS;
 	unsigned before = binding.bound;
 
-	if (syscall(SYS_tgkill, getpid(), tid, BIND_SIGNAL) < 0)
+	if (syscall(SYS_tgkill, getpid(), tid, VX_BIND_SIGNAL) < 0)
 		return errno == ESRCH ? 0 : -errno;
-	for (unsigned tries = 0; binding.bound == before; tries++) {
+	while (binding.bound == before) {
 		if (!thread_runs(tid))
 			return 0;
-		if (tries == BIND_TRIES)
+		if (vx_now_ns() > deadline)
 			return -ETIMEDOUT;
 		usleep(100);
 	}
@@ -247,17 +248,17 @@ static int bind_new_threads(pid_t *done, unsigned *n)
 /* A thread that starts another one before it is bound shows up in the next pass. */
 static int bind_other_threads(int rules)
 {
-	struct sigaction ours = {.sa_handler = on_bind, .sa_flags = SA_RESTART}, before;
+	struct sigaction ours = {.sa_handler = on_bind, .sa_flags = SA_RESTART};
 	pid_t done[THREADS_MAX];
 	unsigned n = 0;
 	int r;
 
 	binding.rules = rules;
 	binding.failure = 0;
-	sigaction(BIND_SIGNAL, &ours, &before);
+	sigaction(VX_BIND_SIGNAL, &ours, NULL);
 	while ((r = bind_new_threads(done, &n)) > 0)
 		continue;
-	sigaction(BIND_SIGNAL, &before, NULL);
+	signal(VX_BIND_SIGNAL, SIG_IGN); /* one that came too late would end the process */
 	return r;
 }
 
