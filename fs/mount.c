@@ -107,8 +107,8 @@ int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, struct vx_arena *a
 	fs->opt = o;
 	fs->table = table;
 	fs->broker = broker;
-	fs->uid = o->uid == UINT64_MAX ? getuid() : (uid_t)o->uid;
-	fs->gid = o->gid == UINT64_MAX ? getgid() : (gid_t)o->gid;
+	fs->uid = (uid_t)o->uid;
+	fs->gid = (gid_t)o->gid;
 	if (table)
 		fs->started = vx_table_started(table);
 	else

@@ -373,8 +373,8 @@ static void set_defaults(struct vx_options *o)
 	    .stall = 15,
 	    .wait = 10,
 	    .timeout = 300,
-	    .uid = UINT64_MAX,
-	    .gid = UINT64_MAX,
+	    .uid = getuid(),
+	    .gid = getgid(),
 	};
 }
 

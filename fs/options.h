@@ -25,7 +25,7 @@ struct vx_options {
 	bool fill_missing, allow_other;
 	char *runas;        /* USER[:GROUP]; NULL: decide by yourself (fs/privileges.h) */
 	bool sandbox_probe; /* for tests */
-	uint64_t uid, gid;  /* whom files belong to; UINT64_MAX: who mounts */
+	uint64_t uid, gid;  /* whom files belong to: who mounts, if nobody else was named */
 	uint64_t umask;
 	enum vx_zerocopy zerocopy;
 	enum vx_policy policy;

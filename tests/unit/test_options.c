@@ -52,7 +52,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(o.threads, (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
 	ck_assert_uint_eq(o.connections, 64);
 	ck_assert(o.tries == 5 && o.connect_timeout == 10 && o.stall == 15 && o.wait == 10);
-	ck_assert(o.timeout == 300 && o.uid == UINT64_MAX && o.gid == UINT64_MAX && o.umask == 0);
+	ck_assert(o.timeout == 300 && o.uid == getuid() && o.gid == getgid() && o.umask == 0);
 	ck_assert(!o.runas && !o.sandbox_probe);
 	ck_assert(!o.foreground && !o.fake && !o.fill_missing && !o.allow_other && !o.debug && !o.sloppy);
 	ck_assert(o.zerocopy == VX_ZEROCOPY_AUTO && o.policy == VX_POLICY_AFFINITY);
