@@ -144,7 +144,7 @@ static void tiles(struct cut *c)
 	uint64_t across, along, per_line = LINE / c->width;
 
 	choose_across(c);
-	across = vx_min_u64(a[1].n, vx_max_u64(per_line, 16));
+	across = vx_min_u64(a[1].n, c->width == 1 ? 128 : c->width == 8 ? 32 : 64); /* two lines or more */
 	along = STAGE_BYTES / (across * c->width) / per_line * per_line;
 	for (uint64_t o = 0; o < a[3].n; o++)
 		for (uint64_t i = 0; i < a[1].n; i += across)

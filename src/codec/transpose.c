@@ -10,49 +10,64 @@
 
 /* ---- element by element ---- */
 
-#define GATHER_ROW(name, type)                                                                     \
-	INLINE void name##_step(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t step)       \
-	{                                                                                          \
-		for (uint64_t i = 0; i < n; i++)                                                   \
-			memcpy(to + i * sizeof(type), from + i * step, sizeof(type));              \
-	}                                                                                          \
-	static void name(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t step)              \
-	{                                                                                          \
-		/* steps that are known let the compiler use vectors: few channels, interleaved */ \
-		switch (step) {                                                                    \
-		case 2 * sizeof(type):                                                             \
-			name##_step(to, from, n, 2 * sizeof(type));                                \
-			break;                                                                     \
-		case 3 * sizeof(type):                                                             \
-			name##_step(to, from, n, 3 * sizeof(type));                                \
-			break;                                                                     \
-		case 4 * sizeof(type):                                                             \
-			name##_step(to, from, n, 4 * sizeof(type));                                \
-			break;                                                                     \
-		default:                                                                           \
-			name##_step(to, from, n, step);                                            \
-		}                                                                                  \
+typedef uint16_t __attribute__((aligned(1))) any16;
+typedef uint32_t __attribute__((aligned(1))) any32;
+typedef uint64_t __attribute__((aligned(1))) any64;
+
+/* Steps that are known let the compiler use vectors: few channels, interleaved. Where the source runs faster across the
+ * rows it is read along its lines, and the writes are scattered over the stage, which is small. */
+#define GATHER(type)                                                                                                   \
+	INLINE void gather_row_##type(type *restrict to, const uint8_t *restrict from, uint64_t n, uint64_t step)      \
+	{                                                                                                              \
+		for (uint64_t i = 0; i < n; i++)                                                                       \
+			to[i] = *(const type *)(from + i * step);                                                      \
+	}                                                                                                              \
+	INLINE void gather_rows_##type(type *restrict to, const uint8_t *restrict from, const struct gathering *g)     \
+	{                                                                                                              \
+		for (uint64_t i = 0; i < g->across; i++, to += g->along, from += g->step_across) {                     \
+			if (g->step_along == 2 * sizeof(type))                                                         \
+				gather_row_##type(to, from, g->along, 2 * sizeof(type));                               \
+			else if (g->step_along == 3 * sizeof(type))                                                    \
+				gather_row_##type(to, from, g->along, 3 * sizeof(type));                               \
+			else if (g->step_along == 4 * sizeof(type))                                                    \
+				gather_row_##type(to, from, g->along, 4 * sizeof(type));                               \
+			else                                                                                           \
+				gather_row_##type(to, from, g->along, g->step_along);                                  \
+		}                                                                                                      \
+	}                                                                                                              \
+	INLINE void scatter_columns_##type(type *restrict to, const uint8_t *restrict from, const struct gathering *g) \
+	{                                                                                                              \
+		for (uint64_t x = 0; x < g->along; x++, to++, from += g->step_along)                                   \
+			for (uint64_t i = 0; i < g->across; i++)                                                       \
+				to[i * g->along] = *(const type *)(from + i * g->step_across);                         \
+	}                                                                                                              \
+	INLINE void gather_##type(uint8_t *to, const uint8_t *from, const struct gathering *g)                         \
+	{                                                                                                              \
+		if (g->step_across < g->step_along && g->across > 4)                                                   \
+			scatter_columns_##type((type *)to, from, g);                                                   \
+		else                                                                                                   \
+			gather_rows_##type((type *)to, from, g);                                                       \
 	}
 
-GATHER_ROW(gather_row_1, uint8_t)
-GATHER_ROW(gather_row_2, uint16_t)
-GATHER_ROW(gather_row_4, uint32_t)
-GATHER_ROW(gather_row_8, uint64_t)
+GATHER(uint8_t)
+GATHER(any16)
+GATHER(any32)
+GATHER(any64)
 
-static void gather_row(uint8_t *to, const uint8_t *from, uint64_t n, uint64_t step, uint32_t width)
+INLINE void gather_any(uint8_t *to, const uint8_t *from, const struct gathering *g)
 {
-	switch (width) {
+	switch (g->width) {
 	case 1:
-		gather_row_1(to, from, n, step);
+		gather_uint8_t(to, from, g);
 		break;
 	case 2:
-		gather_row_2(to, from, n, step);
+		gather_any16(to, from, g);
 		break;
 	case 4:
-		gather_row_4(to, from, n, step);
+		gather_any32(to, from, g);
 		break;
 	default:
-		gather_row_8(to, from, n, step);
+		gather_any64(to, from, g);
 	}
 }
 
@@ -133,14 +148,6 @@ static bool gather_squares(uint8_t *to, const uint8_t *from, const struct gather
 
 #endif
 
-void gather(uint8_t *to, const uint8_t *from, const struct gathering *g)
-{
-	if (gather_squares(to, from, g))
-		return;
-	for (uint64_t i = 0; i < g->across; i++)
-		gather_row(to + i * g->along * g->width, from + i * g->step_across, g->along, g->step_along, g->width);
-}
-
 /* ---- bytes turned around ---- */
 
 INLINE void swap_any(uint8_t *to, const uint8_t *from, uint64_t n, uint32_t width)
@@ -170,26 +177,51 @@ INLINE void swap_any(uint8_t *to, const uint8_t *from, uint64_t n, uint32_t widt
 #undef SWAP
 }
 
+/* ---- for this processor ---- */
+
 #ifdef __x86_64__
+
+__attribute__((target("avx2"))) static void gather_avx2(uint8_t *to, const uint8_t *from, const struct gathering *g)
+{
+	gather_any(to, from, g);
+}
 
 __attribute__((target("avx2"))) static void swap_avx2(uint8_t *to, const uint8_t *from, uint64_t n, uint32_t width)
 {
 	swap_any(to, from, n, width);
 }
 
-void swap_copy(uint8_t *to, const uint8_t *from, uint64_t n, uint32_t width)
+static bool has_avx2(void)
 {
-	if (n > 1 && __builtin_cpu_supports("avx2"))
-		swap_avx2(to, from, n, width);
-	else
-		swap_any(to, from, n, width);
+	return __builtin_cpu_supports("avx2");
 }
 
 #else
 
-void swap_copy(uint8_t *to, const uint8_t *from, uint64_t n, uint32_t width)
+#define gather_avx2 gather_any
+#define swap_avx2 swap_any
+
+static bool has_avx2(void)
 {
-	swap_any(to, from, n, width);
+	return false;
 }
 
 #endif
+
+void gather(uint8_t *to, const uint8_t *from, const struct gathering *g)
+{
+	if (gather_squares(to, from, g))
+		return;
+	if (has_avx2())
+		gather_avx2(to, from, g);
+	else
+		gather_any(to, from, g);
+}
+
+void swap_copy(uint8_t *to, const uint8_t *from, uint64_t n, uint32_t width)
+{
+	if (n > 1 && has_avx2())
+		swap_avx2(to, from, n, width);
+	else
+		swap_any(to, from, n, width);
+}
