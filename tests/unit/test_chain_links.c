@@ -3,19 +3,11 @@
  * every byte flipped, bombs, rubbish behind. What is unpacked lies before a page that cannot be read.
  */
 #include "../lib/vxtest.h"
-#include "codec/chain.h"
-#include "codec/crc32c.h"
+#include "chain_packers.h"
+#include "test_chain_vectors.h"
 
-#include <blosc.h>
-#include <bzlib.h>
-#include <libdeflate.h>
-#include <lz4.h>
-#include <lz4hc.h>
-#include <lzma.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <xxhash.h>
-#include <zstd.h>
 
 static struct vx_pool *pool;
 
@@ -28,249 +20,6 @@ static void teardown(void)
 {
 	ck_assert_uint_eq(vx_pool_bytes_used(pool), 0);
 	vx_pool_free(&pool);
-}
-
-/* ---- bytes ---- */
-
-struct bytes {
-	uint8_t *p;
-	size_t len;
-};
-
-static void bytes_free(struct bytes *b)
-{
-	free(b->p);
-}
-#define AUTO_BYTES VX_CLEANUP(bytes_free) struct bytes
-
-static struct bytes room(size_t cap)
-{
-	return (struct bytes){.p = calloc(1, cap + 1)};
-}
-
-static void add(struct bytes *b, const void *p, size_t len)
-{
-	b->p = realloc(b->p, b->len + len + 1);
-	memcpy(b->p + b->len, p, len);
-	b->len += len;
-}
-
-static void add_le32(struct bytes *b, uint32_t v)
-{
-	add(b, &v, 4);
-}
-
-/* Runs, noise and repeated text by turns. */
-static struct bytes sample(size_t len)
-{
-	struct bytes b = room(len);
-
-	b.len = len;
-	for (size_t i = 0; i < len; i++)
-		b.p[i] = (uint8_t)(i % 96 < 32 ? vx_mix64(i / 3) : i % 96 < 64 ? i / 512 : (size_t) "volume!"[i % 7]);
-	return b;
-}
-
-/* ---- packers ---- */
-
-static struct bytes pack_deflate(const uint8_t *p, size_t len, bool gzip)
-{
-	struct libdeflate_compressor *z = libdeflate_alloc_compressor(6);
-	struct bytes b = room(len * 2 + 4096);
-
-	b.len = gzip ? libdeflate_gzip_compress(z, p, len, b.p, len * 2 + 4096)
-		     : libdeflate_zlib_compress(z, p, len, b.p, len * 2 + 4096);
-	libdeflate_free_compressor(z);
-	return b;
-}
-
-static struct bytes pack_zstd(const uint8_t *p, size_t len, bool say_length, bool checksum)
-{
-	ZSTD_CCtx *c = ZSTD_createCCtx();
-	struct bytes b = room(len * 2 + 4096);
-
-	ZSTD_CCtx_setParameter(c, ZSTD_c_contentSizeFlag, say_length);
-	ZSTD_CCtx_setParameter(c, ZSTD_c_checksumFlag, checksum);
-	b.len = ZSTD_compress2(c, b.p, len * 2 + 4096, p, len);
-	ck_assert(!ZSTD_isError(b.len));
-	ZSTD_freeCCtx(c);
-	return b;
-}
-
-static struct bytes pack_blosc(const uint8_t *p, size_t len, const char *codec, int shuffle, size_t type, int level)
-{
-	struct bytes b = room(len + BLOSC_MAX_OVERHEAD);
-	int n = blosc_compress_ctx(level, shuffle, type, len, p, b.p, len + BLOSC_MAX_OVERHEAD, codec, 0, 1);
-
-	ck_assert_int_gt(n, 0);
-	b.len = (size_t)n;
-	return b;
-}
-
-static struct bytes pack_lz4(const uint8_t *p, size_t len)
-{
-	struct bytes b = room(len * 2 + 4096);
-	uint32_t n = (uint32_t)len;
-
-	memcpy(b.p, &n, 4);
-	b.len = 4 + (size_t)LZ4_compress_HC((const char *)p, (char *)b.p + 4, (int)len, (int)len * 2 + 4000, 5);
-	return b;
-}
-
-static void java_add_block(struct bytes *b, int level, const uint8_t *p, size_t len)
-{
-	struct bytes z = room(len * 2 + 64);
-	uint8_t token;
-
-	z.len = (size_t)LZ4_compress_default((const char *)p, (char *)z.p, (int)len, (int)len * 2 + 64);
-	token = (uint8_t)((len == 0 || z.len >= len ? 0x10 : 0x20) | level);
-	if (token < 0x20) {
-		z.len = len;
-		memcpy(z.p, p, len);
-	}
-	add(b, "LZ4Block", 8);
-	add(b, &token, 1);
-	add_le32(b, (uint32_t)z.len);
-	add_le32(b, (uint32_t)len);
-	add_le32(b, len ? XXH32(p, len, 0x9747b28c) & 0x0fffffff : 0);
-	add(b, z.p, z.len);
-	free(z.p);
-}
-
-/* Blocks of 64 << level bytes: level 0 is Java's smallest, whose token says 1 KiB. */
-static struct bytes pack_java(const uint8_t *p, size_t len, int level)
-{
-	struct bytes b = room(0);
-	size_t block = level ? (size_t)1024 << level : 64;
-
-	for (size_t i = 0; i < len; i += block)
-		java_add_block(&b, level, p + i, vx_min_u64(block, len - i));
-	java_add_block(&b, level, p, 0);
-	return b;
-}
-
-static struct bytes pack_bzip2(const uint8_t *p, size_t len)
-{
-	unsigned n = (unsigned)len * 2 + 4096;
-	struct bytes b = room(n);
-
-	ck_assert_int_eq(BZ2_bzBuffToBuffCompress((char *)b.p, &n, (char *)(uintptr_t)p, (unsigned)len, 1, 0, 0), 0);
-	b.len = n;
-	return b;
-}
-
-static struct bytes pack_xz(const uint8_t *p, size_t len)
-{
-	struct bytes b = room(len * 2 + 4096);
-
-	ck_assert_int_eq(lzma_easy_buffer_encode(0, LZMA_CHECK_CRC32, NULL, p, len, b.p, &b.len, len * 2 + 4096), 0);
-	return b;
-}
-
-static struct bytes pack_lzma(const uint8_t *p, size_t len)
-{
-	struct bytes b = room(len * 2 + 4096);
-	lzma_stream s = LZMA_STREAM_INIT;
-	lzma_options_lzma o;
-
-	lzma_lzma_preset(&o, 0);
-	ck_assert_int_eq(lzma_alone_encoder(&s, &o), LZMA_OK);
-	s.next_in = p;
-	s.avail_in = len;
-	s.next_out = b.p;
-	s.avail_out = len * 2 + 4096;
-	ck_assert_int_eq(lzma_code(&s, LZMA_FINISH), LZMA_STREAM_END);
-	b.len = len * 2 + 4096 - s.avail_out;
-	lzma_end(&s);
-	return b;
-}
-
-static struct bytes pack_crc32c(const uint8_t *p, size_t len)
-{
-	struct bytes b = room(0);
-
-	add(&b, p, len);
-	add_le32(&b, crc32c_portable(p, len));
-	return b;
-}
-
-enum way {
-	GZIP,
-	GZIP_SAYS_ZLIB,
-	ZLIB,
-	ZLIB_SAYS_GZIP,
-	ZSTD,
-	ZSTD_STREAM,
-	ZSTD_CHECKED,
-	LZ4,
-	JAVA_64,
-	JAVA_64K,
-	BZIP2,
-	XZ,
-	LZMA_ALONE,
-	CRC32C,
-	BLOSC, /* and 30 more: 5 codecs, 3 shuffles, element sizes 1 and 4; the last is copied */
-	WAYS = BLOSC + 31
-};
-
-static const char *const blosc_names[] = {"blosclz", "lz4", "lz4hc", "zlib", "zstd"};
-
-static enum vx_link_kind kind_of(int way)
-{
-	static const enum vx_link_kind kinds[] = {
-	    [GZIP] = VX_LINK_GZIP,         [GZIP_SAYS_ZLIB] = VX_LINK_ZLIB,
-	    [ZLIB] = VX_LINK_ZLIB,         [ZLIB_SAYS_GZIP] = VX_LINK_GZIP,
-	    [ZSTD] = VX_LINK_ZSTD,         [ZSTD_STREAM] = VX_LINK_ZSTD,
-	    [ZSTD_CHECKED] = VX_LINK_ZSTD, [LZ4] = VX_LINK_LZ4,
-	    [JAVA_64] = VX_LINK_LZ4_JAVA,  [JAVA_64K] = VX_LINK_LZ4_JAVA,
-	    [BZIP2] = VX_LINK_BZIP2,       [XZ] = VX_LINK_XZ,
-	    [LZMA_ALONE] = VX_LINK_XZ,     [CRC32C] = VX_LINK_CRC32C,
-	};
-
-	return way >= BLOSC ? VX_LINK_BLOSC : kinds[way];
-}
-
-static bool has_checksum(int way)
-{
-	return way != ZSTD && way != ZSTD_STREAM && way != LZ4 && way != LZMA_ALONE && way < BLOSC;
-}
-
-static struct bytes pack(int way, const uint8_t *p, size_t len)
-{
-	int b = way - BLOSC;
-
-	switch (way) {
-	case GZIP:
-	case GZIP_SAYS_ZLIB:
-		return pack_deflate(p, len, true);
-	case ZLIB:
-	case ZLIB_SAYS_GZIP:
-		return pack_deflate(p, len, false);
-	case ZSTD:
-		return pack_zstd(p, len, true, false);
-	case ZSTD_STREAM:
-		return pack_zstd(p, len, false, false);
-	case ZSTD_CHECKED:
-		return pack_zstd(p, len, true, true);
-	case LZ4:
-		return pack_lz4(p, len);
-	case JAVA_64:
-		return pack_java(p, len, 0);
-	case JAVA_64K:
-		return pack_java(p, len, 6);
-	case BZIP2:
-		return pack_bzip2(p, len);
-	case XZ:
-		return pack_xz(p, len);
-	case LZMA_ALONE:
-		return pack_lzma(p, len);
-	case CRC32C:
-		return pack_crc32c(p, len);
-	case WAYS - 1:
-		return pack_blosc(p, len, "lz4", 1, 4, 0);
-	default:
-		return pack_blosc(p, len, blosc_names[b % 5], b / 5 % 3, b / 15 ? 4 : 1, 5);
-	}
 }
 
 /* ---- undoing ---- */
@@ -596,31 +345,6 @@ static struct bytes hex(const char *text)
 	return b;
 }
 
-#define JAVA_END "4c5a34426c6f636b 10 00000000 00000000 00000000"
-
-static const struct {
-	enum vx_link_kind kind;
-	const char *packed;
-	size_t len;
-	uint8_t fill, at, value; /* all of it, but one byte */
-} vectors[] = {
-    {VX_LINK_BLOSC, "02012401800000008000000027000000 14000000 0f000000 2f080001005b077000500000000000", 128, 0, 3,
-     0x81},
-    {VX_LINK_BLOSC,
-     "02012102 00010000 00010000 40000000 14000000 12000000 10000100 10030500 0f02005e 500000000000 12000000 10000100 "
-     "10020500 0f02005e 500000000000",
-     256, 0, 10, 3},
-    {VX_LINK_LZ4, "28000000 1f 61 0100 0f 50 6161616161", 40, 'a', 0, 'a'},
-    {VX_LINK_LZ4_JAVA,
-     "4c5a34426c6f636b 26 0b000000 64000000 f1dea60c 1f4101004b504141414141 4c5a34426c6f636b 16 00000000 00000000 "
-     "00000000",
-     100, 'A', 0, 'A'},
-    {VX_LINK_LZ4_JAVA,
-     "4c5a34426c6f636b200b0000004000000075fc32021f410100275041414141414c5a34426c6f636b200b0000002400000074e4910a1f41010"
-     "00b504141414141" JAVA_END,
-     100, 'A', 0, 'A'},
-};
-
 START_TEST(vector)
 {
 	AUTO_BYTES b = hex(vectors[_i].packed);
@@ -638,51 +362,6 @@ START_TEST(vector)
 }
 END_TEST
 
-static const struct {
-	enum vx_link_kind kind;
-	const char *packed;
-	size_t len;
-	const char *why;
-} hostile[] = {
-    {VX_LINK_BLOSC, "020133", 4, "cut off"},
-    {VX_LINK_BLOSC, "01013304 04000000 04000000 14000000 01020304", 4, "version 1"},
-    {VX_LINK_BLOSC, "02013304 04000000 04000000 15000000 01020304", 4, "says 21"},
-    {VX_LINK_BLOSC, "02013304 04000000 04000000 13000000 01020304", 4, "says 19"},
-    {VX_LINK_BLOSC, "02013300 04000000 04000000 14000000 01020304", 4, "header"},
-    {VX_LINK_BLOSC, "02013b04 04000000 04000000 14000000 01020304", 4, "header"},
-    {VX_LINK_BLOSC, "02013304 04000000 00000000 14000000 01020304", 4, "header"},
-    {VX_LINK_BLOSC, "02013304 04000000 05000000 14000000 01020304", 4, "header"},
-    {VX_LINK_BLOSC, "02013304 04000000 ffffffff 14000000 01020304", 4, "header"},
-    {VX_LINK_BLOSC, "02013304 ffffffff 04000000 14000000 01020304", 4, "damaged"},
-    {VX_LINK_BLOSC, "02013304 05000000 04000000 14000000 01020304", 4, "more than the expected 4"},
-    {VX_LINK_BLOSC, "02013304 03000000 03000000 14000000 01020304", 4, "has 3 bytes instead of 4"},
-    {VX_LINK_BLOSC, "02013304 00000000 01000000 10000000", 4, "has 0 bytes instead of 4"},
-    {VX_LINK_BLOSC, "0201f104 04000000 04000000 18000000 14000000 04000000", 4, "codec 7"},
-    {VX_LINK_BLOSC, "02012102 01010000 01010000 18000000 14000000 04000000", 257, "header"}, /* odd halves */
-    {VX_LINK_LZ4, "0400", 4, "cut off"},
-    {VX_LINK_LZ4, "ffffffff 40 61626364", 4, "more than the expected 4"},
-    {VX_LINK_LZ4, "03000000 30 616263", 4, "3 bytes instead of 4"},
-    {VX_LINK_LZ4, "04000000 30 616263", 4, "damaged"},
-    {VX_LINK_LZ4_JAVA, "4c5a34426c6f636b 36 04000000 04000000 00000000 61626364" JAVA_END, 4, "method"},
-    {VX_LINK_LZ4_JAVA, "4c5a34426c6f636b 10 04000000 05000000 00000000 61626364" JAVA_END, 5, "lengths"},
-    {VX_LINK_LZ4_JAVA, "4c5a34426c6f636b 10 04000000 00000000 00000000 61626364" JAVA_END, 4, "lengths"},
-    {VX_LINK_LZ4_JAVA, "4c5a34426c6f636b 20 04000000 01040000 00000000 61626364" JAVA_END, 1025, "lengths"},
-    {VX_LINK_LZ4_JAVA, "4c5a34426c6f636b 20 ffffffff 04000000 00000000 61626364" JAVA_END, 4, "cut off"},
-    {VX_LINK_LZ4_JAVA, "4c5a34426c6f636b 10 04000000 04000000 00000000 61626364" JAVA_END, 4, "checksum"},
-    {VX_LINK_LZ4_JAVA, "4c5a34426c6f636b 10 04000000 04000000 00000000 61626364", 4, "cut off"},
-    {VX_LINK_LZ4_JAVA, "04224d18 64 40 a7 00000000 000000000000000000000000000000", 4, "no block"},
-    {VX_LINK_LZ4_JAVA, "40 61626364", 4, "cut off"},
-    {VX_LINK_GZIP, "", 4, "empty"},
-    {VX_LINK_GZIP, "1f8b", 4, "gzip data is damaged"},
-    {VX_LINK_ZLIB, "1f8b", 4, "gzip data is damaged"},
-    {VX_LINK_ZLIB, "7801", 4, "zlib data is damaged"},
-    {VX_LINK_CRC32C, "010203", 4, "checksum"},
-    {VX_LINK_CRC32C, "01020304 00000000", 4, "crc32c"},
-    {VX_LINK_XZ, "fd377a585a0000", 4, "xz data is damaged"},
-    {VX_LINK_XZ, "5d00000040 0400000000000000 00000000000000", 4, "MiB of memory"},
-    {VX_LINK_BZIP2, "425a6839", 4, "bzip2 data is damaged"},
-};
-
 START_TEST(hostile_refused)
 {
 	AUTO_BYTES b = hex(hostile[_i].packed);
@@ -694,25 +373,6 @@ START_TEST(hostile_refused)
 END_TEST
 
 /* ---- N5 ---- */
-
-/* uint16, value x + 10 y + 100 z, as Java writes it: a block that is cut short at the edge. */
-static const struct {
-	int n;
-	enum vx_link_kind kind;
-	const char *payload;
-} n5_vectors[] = {
-    {0, 0, "0016 007a 00de"},
-    {1, VX_LINK_GZIP, "1f8b08000000000000ff 631063a862b80700 d4d16f66 06000000"},
-    {1, VX_LINK_GZIP, "789c631063a862b8070002c0016f"},
-    {1, VX_LINK_BZIP2,
-     "425a6839314159265359846cae9d00000060824000010000100001200030cd3419a68e5bc5dc914e1424211b2ba740"},
-    {1, VX_LINK_XZ,
-     "fd377a585a000004e6d6b4460200210116000000742fe5a30100050016007a00de000000c7ca1da492ec668700011e06c12fa41d1fb6f37d0"
-     "1"
-     "0000000004595a"},
-    {1, VX_LINK_LZ4_JAVA,
-     "4c5a34426c6f636b 16 06000000 06000000 7b9d7707 0016007a00de 4c5a34426c6f636b 16 00000000 00000000 00000000"},
-};
 
 static const struct vx_chain n5_chain = {.n5 = true,
 					 .big_endian = true,
