@@ -398,6 +398,8 @@ static int take_flag(struct vx_options *o, const char *flag, bool as_helper, str
 		o->fake = true; /* mount(8)'s -f: all but the mount */
 	else if (!strcmp(flag, "-f"))
 		o->foreground = true;
+	else if (!strcmp(flag, "--upgrade"))
+		o->upgrade = true;
 	else if (!strcmp(flag, "-s"))
 		o->sloppy = true;
 	else if (strcmp(flag, "-n") && strcmp(flag, "-v"))
@@ -437,7 +439,9 @@ int vx_options_parse(struct vx_options *o, int argc, char **argv, struct vx_err 
 	}
 	if (r < 0 || o->help || o->version)
 		return r;
-	if (!o->source || !o->mountpoint)
+	if (o->upgrade && (!o->source || o->mountpoint))
+		return vx_fail(e, -EINVAL, "--upgrade needs a mount point, and nothing else");
+	if (!o->upgrade && (!o->source || !o->mountpoint))
 		return vx_fail(e, -EINVAL, "a source and a mount point are needed (see --help)");
 	if (o->eager == UINT64_MAX)
 		o->eager = o->cache / 4;
@@ -454,11 +458,14 @@ void vx_options_free(struct vx_options *o)
 
 void vx_options_help(const char *program)
 {
-	printf("usage: %s SOURCE MOUNTPOINT [-f] [-o option,option=value...]\n\n"
+	printf("usage: %s SOURCE MOUNTPOINT [-f] [-o option,option=value...]\n"
+	       "       %s --upgrade MOUNTPOINT\n\n"
 	       "Makes any box of a chunked volume a plain file: MOUNTPOINT/<name>/x0-x1_y0-y1_z0-z1.raw\n\n"
 	       "SOURCE is a cloudpath (precomputed://file:///data/em, https://host/path) or a JSON file that lists\n"
-	       "several volumes. -f stays in the foreground; -h and -V show this text and the version.\n\noptions:\n",
-	       program);
+	       "several volumes. -f stays in the foreground; -h and -V show this text and the version. --upgrade makes "
+	       "the\n"
+	       "program that is installed now take over a mount, without a break.\n\noptions:\n",
+	       program, program);
 	for (unsigned i = 0; i < VX_ARRAY_LEN(table); i++)
 		if (table[i].kind != HIDDEN_SWITCH)
 			printf("  %-15s %s\n", table[i].name, table[i].help);

@@ -15,6 +15,7 @@ enum vx_zerocopy { VX_ZEROCOPY_AUTO, VX_ZEROCOPY_PASSTHROUGH, VX_ZEROCOPY_OFF };
 struct vx_options {
 	char *source, *mountpoint;
 	bool foreground, fake, help, version, sloppy;
+	bool upgrade; /* of the mount at `source` */
 	/* -o */
 	char *name;
 	uint64_t cache, eager, warm; /* bytes; eager and warm UINT64_MAX: decide by yourself */

@@ -31,6 +31,7 @@ struct vx_pendings {
 	struct vx_mutex mtx;
 	struct vx_link list; /* in order of arrival, which is the order of their deadlines */
 	uint64_t limit_ns;
+	pthread_cond_t none; /* the list has become empty */
 };
 
 void vx_pendings_init(struct vx_pendings *t, uint64_t limit_ns);
@@ -46,6 +47,8 @@ uint64_t vx_pendings_expire(struct vx_pendings *t,
 			    void (*fail)(void *ctx, fuse_req_t req, fuse_ino_t ino, const struct vx_view *v,
 					 const struct vx_err *e),
 			    void *ctx);
+/* Waits until nobody waits; false when somebody still does at the deadline. */
+bool vx_pendings_wait_none(struct vx_pendings *t, uint64_t deadline_ns);
 /* Answers everybody with EINTR: the mount is ending. */
 void vx_pendings_cancel_all(struct vx_pendings *t);
 
