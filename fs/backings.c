@@ -93,7 +93,7 @@ static int open_object(const struct vx_backings *b, uint64_t object)
 	int fd;
 
 	if (b->ro < 0 || b->fuse_fd < 0)
-		return -EOPNOTSUPP;
+		return -EPERM;
 	snprintf(name, sizeof name, "%llu", (unsigned long long)object);
 	fd = openat(b->ro, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)

@@ -4,6 +4,7 @@
 #include "fs/control.h"
 #include "base/ledger.h"
 #include "fs/broker.h"
+#include "fs/sandbox.h"
 #include "fs/session.h"
 
 #include <jansson.h>
@@ -116,6 +117,7 @@ char *vx_control_stats(struct vx_fs *fs)
 	put_text(root, "server", "version", VX_VERSION);
 	put_text(root, "zerocopy", "mode", vx_session_passthrough(fs->session) ? "passthrough" : "page-cache");
 	put_text(root, "zerocopy", "reason", vx_session_zerocopy_reason(fs->session));
+	json_object_set_new(root, "sandbox", vx_sandbox_json(fs->sandbox));
 	add_cache(fs, root);
 	add_counters(root);
 	add_engine(fs, root);

@@ -14,6 +14,7 @@
 struct vx_session;
 struct vx_broker;
 struct vx_handles;
+struct vx_sandbox_report;
 struct vx_notifier;
 struct vx_warmer;
 
@@ -33,6 +34,7 @@ struct vx_fs {
 	struct vx_table *table; /* borrowed, as is the next one */
 	struct vx_broker *broker;
 	struct vx_handles *handles;
+	const struct vx_sandbox_report *sandbox; /* borrowed */
 	uint32_t starts, keeper_pid;
 	struct vx_notifier *notifier;
 	struct vx_warmer *warmer;

@@ -5,6 +5,7 @@
 #include "fs/server.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "fs/confine.h"
 #include "fs/faults.h"
 #include "fs/notify.h"
 #include "fs/session.h"
@@ -26,6 +27,7 @@ struct server {
 	struct vx_table *table;
 	struct vx_fs *fs;
 	struct vx_session *session;
+	struct vx_sandbox_report sandbox;
 	_Atomic bool ending; /* the keeper has asked for the end, or is gone */
 	_Atomic bool draining, orphaned;
 };
@@ -62,6 +64,19 @@ static void leave_terminal(const struct server *s)
 	dup2(null, STDOUT_FILENO);
 	dup2(null, STDERR_FILENO);
 	close(null);
+}
+
+/* A list of volumes may be named relative to where the user was. */
+static void leave_directory(struct vx_options *o)
+{
+	char *real = o->source[0] == '/' ? NULL : realpath(o->source, NULL);
+
+	if (real) {
+		free(o->source);
+		o->source = real;
+	}
+	if (chdir("/") < 0)
+		vx_log(VX_LOG_WARN, "cannot leave the directory: %s", strerror(errno));
 }
 
 /* ---- news from the keeper ---- */
@@ -178,8 +193,6 @@ static int serve(struct server *s, struct vx_err *e)
 		return r;
 	}
 	leave_terminal(s);
-	if (chdir("/") < 0)
-		vx_log(VX_LOG_WARN, "cannot leave the directory: %s", strerror(errno));
 	vx_broker_tell(s->broker, VX_NEWS_SERVING);
 	vx_session_wait(s->session);
 	end(s);
@@ -197,6 +210,7 @@ int vx_server_run(struct vx_options *o, const struct vx_inherited *h)
 
 	prctl(PR_SET_NAME, "voxfs");
 	leave_signals_to_keeper();
+	leave_directory(o);
 	if (h->out == VX_OUT_SYSLOG)
 		vx_log_to_syslog();
 	r = vx_broker_new(&s.broker, h);
@@ -205,10 +219,13 @@ int vx_server_run(struct vx_options *o, const struct vx_inherited *h)
 	if (r == 0)
 		r = vx_table_attach(&s.table, h->table, &e);
 	if (r == 0)
+		r = vx_confine(o, h->arena, &s.sandbox, &e);
+	if (r == 0)
 		r = vx_arena_on(&arena, h->arena, -1, vx_table_note(s.table), &e);
 	if (r == 0)
 		r = vx_fs_new(&s.fs, o, arena, s.table, s.broker, &e);
 	if (r == 0) {
+		s.fs->sandbox = &s.sandbox;
 		vx_faults_catch(s.table);
 		r = serve(&s, &e);
 	}

@@ -9,15 +9,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/mount.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #define PAGE ((uint64_t)4096)
 #define HUGE ((uint64_t)2 << 20)
@@ -32,78 +29,6 @@ struct vx_arena {
 	struct vx_reserve *ready;
 	char note[200];
 };
-
-static bool set_option(int fs, const char *key, const char *value)
-{
-	unsigned cmd = value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG;
-
-	return syscall(SYS_fsconfig, fs, cmd, key, value, 0) == 0;
-}
-
-static bool has_several_nodes(void)
-{
-	return access("/sys/devices/system/node/node1", F_OK) == 0;
-}
-
-/* A detached tmpfs; what is merely better is left out where the kernel does not know it. */
-static int mount_tmpfs(uint64_t limit, char note[200])
-{
-	VX_AUTO_CLOSE int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
-	char size[32];
-	int rw;
-
-	if (fs < 0)
-		return -errno;
-	snprintf(size, sizeof size, "%llu", (unsigned long long)vx_round_up(limit, PAGE));
-	if (!set_option(fs, "size", size) || !set_option(fs, "nr_inodes", "0"))
-		return -errno;
-	if (!set_option(fs, "huge", "within_size"))
-		snprintf(note, 200, "no huge pages: the kernel's tmpfs does not take huge=within_size");
-	if (!set_option(fs, "noswap", NULL) && !note[0])
-		snprintf(note, 200, "the kernel's tmpfs does not take noswap: cached boxes may be swapped out");
-	if (has_several_nodes())
-		(void)set_option(fs, "mpol", "interleave");
-	if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-		return -errno;
-	rw = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
-	return rw < 0 ? -errno : rw;
-}
-
-static int clone_read_only(int rw)
-{
-	struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY};
-	int ro = (int)syscall(SYS_open_tree, rw, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH), r;
-
-	if (ro < 0)
-		return -errno;
-	if (syscall(SYS_mount_setattr, ro, "", AT_EMPTY_PATH, &attr, sizeof attr) == 0)
-		return ro;
-	r = -errno;
-	close(ro);
-	return r;
-}
-
-int vx_arena_mount(uint64_t limit, int *ret_rw, int *ret_ro, char note[200])
-{
-	int rw, ro;
-
-	note[0] = 0;
-	*ret_rw = *ret_ro = -1;
-	rw = mount_tmpfs(limit, note);
-	if (rw < 0) {
-		snprintf(note, 200, "no tmpfs of our own (%s)", strerror(-rw));
-		return rw;
-	}
-	ro = clone_read_only(rw);
-	if (ro < 0) {
-		close(rw);
-		snprintf(note, 200, "no read-only view of the tmpfs (%s)", strerror(-ro));
-		return ro;
-	}
-	*ret_rw = rw;
-	*ret_ro = ro;
-	return 0;
-}
 
 int vx_arena_on(struct vx_arena **ret, int rw, int ro, const char *note, struct vx_err *e)
 {
