@@ -104,6 +104,7 @@ static void *listen_main(void *arg)
 	struct vx_tell t;
 	int r;
 
+	pthread_setname_np(pthread_self(), "vx-listen");
 	do
 		r = vx_broker_hear(s->broker, &t, NULL);
 	while (r == 0 && t.news != VX_NEWS_STOP && t.news != VX_NEWS_DRAIN);
