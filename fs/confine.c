@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 
 struct needs {
-	char **path;
-	unsigned n, cap;
+	char **path; /* the list of volumes first, if there is one */
+	unsigned n, cap, nlists;
 };
 
 static void needs_free(struct needs *k)
@@ -58,6 +58,7 @@ static int add_listed(struct needs *k, const char *config)
 	size_t i;
 	int r = add(k, strdup(config));
 
+	k->nlists = 1;
 	json_array_foreach(json_object_get(root, "volumes"), i, v)
 	{
 		const char *source = json_string_value(json_object_get(v, "source"));
@@ -95,8 +96,9 @@ static int take_identity(const struct vx_options *o, const struct needs *k, int 
 	return r < 0 ? r : vx_identity_take(&id, e);
 }
 
-/* The folder that a path lies in. */
-static char *parent_of(const char *path)
+/* The folder that a source lies in, where scales of Precomputed may lie too (`../`): for somebody whom the disk's own
+ * permissions bind. NULL for root, and when that would be everything. */
+static char *folder_of(const char *path)
 {
 	size_t len = strlen(path);
 
@@ -104,27 +106,35 @@ static char *parent_of(const char *path)
 		len--;
 	while (len > 0 && path[len - 1] != '/')
 		len--;
-	return strndup(path, len ? len : 1);
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	return len <= 1 || geteuid() == 0 ? NULL : strndup(path, len);
 }
 
 static int enter(const struct vx_options *o, const struct needs *k, int arena, struct vx_sandbox_report *ret,
 		 struct vx_err *e)
 {
-	VX_AUTO_FREE struct vx_sandbox_tree *read = calloc(k->n + 1, sizeof *read);
+	VX_CLEANUP(needs_free) struct needs trees = {0};
+	VX_AUTO_FREE struct vx_sandbox_tree *read = NULL;
 	struct vx_sandbox_tree write = {.fd = arena};
-	struct vx_sandbox s = {
-	    .read = read, .nread = k->n, .write = &write, .nwrite = arena >= 0, .probe = o->sandbox_probe};
-	int r = read ? 0 : -ENOMEM;
+	struct vx_sandbox s = {.write = &write, .nwrite = arena >= 0, .probe = o->sandbox_probe};
+	int r = 0;
 
 	for (unsigned i = 0; i < k->n && r == 0; i++) {
-		read[i] = (struct vx_sandbox_tree){.path = parent_of(k->path[i]), .fd = -1};
-		if (!read[i].path)
-			r = -ENOMEM;
+		char *folder = i < k->nlists ? NULL : folder_of(k->path[i]);
+
+		r = add(&trees, strdup(k->path[i]));
+		if (r == 0 && folder)
+			r = add(&trees, folder);
 	}
-	if (r == 0)
-		r = vx_sandbox_enter(&s, ret);
-	for (unsigned i = 0; read && i < k->n; i++)
-		free((char *)(uintptr_t)read[i].path);
+	read = calloc(trees.n + 1, sizeof *read);
+	if (r < 0 || !read)
+		return vx_fail(e, -ENOMEM, "no memory");
+	for (unsigned i = 0; i < trees.n; i++)
+		read[i] = (struct vx_sandbox_tree){.path = trees.path[i], .fd = -1};
+	s.read = read;
+	s.nread = trees.n;
+	r = vx_sandbox_enter(&s, ret);
 	return r < 0 ? vx_fail(e, r, "cannot enter the sandbox: %s", strerror(-r)) : 0;
 }
 

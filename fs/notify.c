@@ -32,6 +32,7 @@ static void *notify_main(void *arg)
 	struct vx_view v;
 	uint64_t parent;
 
+	pthread_setname_np(pthread_self(), "vx-notify");
 	while (!n->stop) {
 		while (sem_wait(&n->due) < 0)
 			continue;
@@ -55,7 +56,6 @@ int vx_notifier_start(struct vx_notifier **ret, struct vx_fs *fs, struct vx_err 
 		free(n);
 		return vx_fail(e, -r, "cannot start a thread: %s", strerror(r));
 	}
-	pthread_setname_np(n->thread, "vx-notify");
 	*ret = n;
 	return 0;
 }

@@ -133,8 +133,9 @@ static int allow_changing_file(int rules, const char *path, uint64_t access)
 	return allow_path(rules, target, access);
 }
 
-static int allow_system(int rules, uint64_t access)
+static int allow_system(int rules, uint64_t handled)
 {
+	uint64_t access = READS & handled;
 	int r = 0;
 
 	for (unsigned i = 0; i < VX_ARRAY_LEN(system_files) && r == 0; i++)
@@ -142,6 +143,8 @@ static int allow_system(int rules, uint64_t access)
 	for (unsigned i = 0; i < VX_ARRAY_LEN(system_variables) && r == 0; i++)
 		if (getenv(system_variables[i]))
 			r = allow_path(rules, getenv(system_variables[i]), access);
+	if (r == 0)
+		r = allow_path(rules, "/dev/null", access | (handled & OF_A_FILE));
 	/* Files of /etc are changed by renaming, which a rule for one file does not survive. Who is not root may read
 	 * only what is meant for it there. */
 	if (r == 0 && geteuid() != 0)
@@ -160,7 +163,7 @@ static int allow_trees(int rules, const struct vx_sandbox_tree *t, unsigned n, u
 
 static int allow_all(const struct vx_sandbox *s, int rules, uint64_t handled)
 {
-	int r = allow_system(rules, READS & handled);
+	int r = allow_system(rules, handled);
 
 	if (r == 0)
 		r = allow_trees(rules, s->read, s->nread, READS & handled);

@@ -36,10 +36,10 @@ static const char *const allowed[] = {
     "clock_nanosleep", "pause",
     /* files: which ones, Landlock says */
     "open", "openat", "stat", "lstat", "fstat", "newfstatat", "fstatat64", "statx", "statfs", "fstatfs", "access",
-    "faccessat", "faccessat2", "readlink", "readlinkat", "getcwd", "getdents", "getdents64", "fallocate", "truncate",
-    "ftruncate", "unlink", "unlinkat", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir", "linkat",
-    "fsync", "fdatasync", "sync_file_range", "fadvise64", "readahead", "flock", "utimensat", "umask", "memfd_create",
-    "fgetxattr", "fsetxattr",
+    "faccessat", "faccessat2", "readlink", "readlinkat", "getcwd", "chdir", "getdents", "getdents64", "fallocate",
+    "truncate", "ftruncate", "unlink", "unlinkat", "rename", "renameat", "renameat2", "mkdir", "mkdirat", "rmdir",
+    "linkat", "fsync", "fdatasync", "sync_file_range", "fadvise64", "readahead", "flock", "utimensat", "umask",
+    "memfd_create", "fgetxattr", "fsetxattr",
     /* memory: mmap and mprotect see below */
     "munmap", "mremap", "madvise", "brk", "msync", "mincore", "mlock", "munlock", "membarrier", "mbind",
     "get_mempolicy", "set_mempolicy",

@@ -28,6 +28,7 @@ struct server {
 	struct vx_fs *fs;
 	struct vx_session *session;
 	struct vx_sandbox_report sandbox;
+	int null;
 	_Atomic bool ending; /* the keeper has asked for the end, or is gone */
 	_Atomic bool draining, orphaned;
 };
@@ -50,20 +51,22 @@ static void leave_signals_to_keeper(void)
 		signal(theirs[i], SIG_IGN);
 }
 
-static void leave_terminal(const struct server *s)
+/* While that can still be opened. */
+static void reach_nothing(struct server *s)
 {
-	int null;
+	s->null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	vx_log_reach_syslog();
+}
 
-	if (s->inherited.out != VX_OUT_DETACH)
-		return;
-	vx_log_to_syslog();
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null < 0)
-		return;
-	dup2(null, STDIN_FILENO);
-	dup2(null, STDOUT_FILENO);
-	dup2(null, STDERR_FILENO);
-	close(null);
+static void leave_terminal(struct server *s)
+{
+	if (s->inherited.out == VX_OUT_DETACH && s->null >= 0) {
+		vx_log_to_syslog();
+		for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+			dup2(s->null, fd);
+	}
+	if (s->null >= 0)
+		close(s->null);
 }
 
 /* A list of volumes may be named relative to where the user was. */
@@ -101,6 +104,7 @@ static void *listen_main(void *arg)
 	struct vx_tell t;
 	int r;
 
+	pthread_setname_np(pthread_self(), "vx-listen");
 	do
 		r = vx_broker_hear(s->broker, &t, NULL);
 	while (r == 0 && t.news != VX_NEWS_STOP && t.news != VX_NEWS_DRAIN);
@@ -211,6 +215,7 @@ int vx_server_run(struct vx_options *o, const struct vx_inherited *h)
 	prctl(PR_SET_NAME, "voxfs");
 	leave_signals_to_keeper();
 	leave_directory(o);
+	reach_nothing(&s);
 	if (h->out == VX_OUT_SYSLOG)
 		vx_log_to_syslog();
 	r = vx_broker_new(&s.broker, h);

@@ -213,6 +213,7 @@ static void *session_main(void *arg)
 	struct fuse_buf buf = {0};
 	sigset_t wake;
 
+	pthread_setname_np(pthread_self(), "vx-fuse");
 	sigemptyset(&wake);
 	sigaddset(&wake, WAKE_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &wake, NULL);
@@ -257,7 +258,6 @@ int vx_session_start(struct vx_session *s, struct vx_err *e)
 			s->running--;
 			return vx_fail(e, -r, "cannot start a thread: %s", strerror(r));
 		}
-		pthread_setname_np(s->thread[i], "vx-fuse");
 		s->started++;
 	}
 	pthread_mutex_lock(&s->mtx);

@@ -99,6 +99,7 @@ static void *warm_main(void *arg)
 	struct vx_warmer *w = arg;
 	struct sched_param p = {0};
 
+	pthread_setname_np(pthread_self(), "vx-warm");
 	pthread_setschedparam(pthread_self(), SCHED_IDLE, &p);
 	while (!w->stop) {
 		while (!w->stop && prepare_one(w))
@@ -156,7 +157,6 @@ int vx_warmer_start(struct vx_warmer **ret, struct vx_cache *c, struct vx_engine
 		warmer_free(w);
 		return vx_fail(e, -r, "cannot start a thread: %s", strerror(r));
 	}
-	pthread_setname_np(w->thread, "vx-warm");
 	*ret = w;
 	return 0;
 }

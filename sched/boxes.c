@@ -328,6 +328,7 @@ static void *keeper_main(void *arg)
 	 * loop must not wake it each time. */
 	bool starving, stopping = false, quiet = false;
 
+	pthread_setname_np(pthread_self(), "vx-space");
 	while (!stopping) {
 		{
 			VX_LOCK_SCOPE(x->mtx);
@@ -367,7 +368,6 @@ int vx_boxes_new(struct vx_boxes **ret, const struct vx_boxes_opts *o, struct vx
 		vx_boxes_free(&x);
 		return vx_fail(e, -r, "cannot start a thread");
 	}
-	pthread_setname_np(x->thread, "vx-space");
 	x->started = true;
 	*ret = x;
 	return 0;

@@ -18,9 +18,14 @@ void vx_log_set_level(enum vx_log_level most_talkative)
 	most = most_talkative;
 }
 
+void vx_log_reach_syslog(void)
+{
+	openlog("voxfs", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+}
+
 void vx_log_to_syslog(void)
 {
-	openlog("voxfs", LOG_PID | LOG_NDELAY, LOG_DAEMON); /* at once: in the sandbox there is no way to connect */
+	vx_log_reach_syslog();
 	to_syslog = true;
 }
 

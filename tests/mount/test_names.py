@@ -171,7 +171,7 @@ def test_stats_json(t):
             m.check(v.random_box(t.random))
         stats = m.stats()
         validate(stats)
-        equal(stats["server"]["pid"], m.pid)
+        equal(stats["keeper"]["pid"], m.pid)
         assert stats["store"]["requests"] >= 1 and stats["store"]["bytes"] > 0
         assert stats["cache"]["bytes"] <= stats["cache"]["limit"]
 

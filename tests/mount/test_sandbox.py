@@ -28,7 +28,7 @@ def open_to_all(t, v):
 def check_layers(s):
     """All that was tried was refused; layers that are not in force say why."""
     for layer in ("user", "capabilities", "no_new_privs", "seccomp", "landlock"):
-        assert s[layer]["on"] or s[layer]["why"], (layer, s)
+        assert s[layer]["on"] or s[layer]["reason"], (layer, s)
     if s["seccomp"]["on"] and s["landlock"]["on"]:
         assert len(s["probe"]) > 15, s
         equal([what for what, code in s["probe"].items() if code in ("0", "success", "OK")], [])
@@ -36,7 +36,7 @@ def check_layers(s):
             equal(s["probe"][what], "EPERM", what)
         equal(s["probe"]["open_shadow"], "EACCES")
     else:
-        assert "sanitizer" in s["seccomp"]["why"] or not s["seccomp"]["on"] or not s["landlock"]["on"]
+        assert "sanitizer" in s["seccomp"]["reason"] or not s["seccomp"]["on"] or not s["landlock"]["on"]
 
 
 @needs("root")

@@ -116,6 +116,27 @@ START_TEST(no_way_to_take)
 }
 END_TEST
 
+/* Even root's own id gets nothing by executing a program. */
+START_TEST(exec_gives_nothing_back)
+{
+	struct vx_identity i = {.change = true, .name = "root"};
+	pid_t pid;
+	int status;
+
+	if (geteuid() != 0)
+		return;
+	pid = fork();
+	if (pid == 0) {
+		if (vx_identity_take(&i, &e) < 0)
+			_exit(3);
+		execlp("grep", "grep", "-q", "^CapEff:.0000000000000000$", "/proc/self/status", (char *)NULL);
+		_exit(4);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("privileges");
@@ -127,5 +148,6 @@ int main(void)
 	tcase_add_test(t, choosing_as_root);
 	tcase_add_test(t, runas);
 	tcase_add_test(t, no_way_to_take);
+	tcase_add_test(t, exec_gives_nothing_back);
 	return vxt_run(s);
 }

@@ -7,7 +7,9 @@
 #include "tests/unit/sandbox_needs.h"
 
 #include <jansson.h>
+#include <linux/capability.h>
 #include <linux/mount.h>
+#include <linux/securebits.h>
 #include <seccomp.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -20,7 +22,7 @@ struct outcome {
 	struct vx_err e;
 	struct vx_sandbox_report report;
 	struct vx_identity identity;
-	bool caps_gone, groups_gone, dumpable;
+	bool caps_gone, bounds_gone, groups_gone, locked, dumpable;
 	struct older {
 		int opens, forks;
 	} older[4]; /* what threads get that ran before */
@@ -39,12 +41,15 @@ static void read_status(struct outcome *o)
 	while (f && fgets(line, sizeof line, f)) {
 		zero += !strncmp(line, "Cap", 3) && strncmp(line, "CapBnd", 6) &&
 			strtoull(strchr(line, ':') + 1, NULL, 16) == 0;
+		if (!strncmp(line, "CapBnd:", 7))
+			o->bounds_gone = strtoull(line + 7, NULL, 16) == 0;
 		if (!strncmp(line, "Groups:", 7))
 			o->groups_gone = strspn(line + 7, " \t\n") == strlen(line + 7);
 	}
 	if (f)
 		fclose(f);
 	o->caps_gone = zero == 4;
+	o->locked = prctl(PR_GET_SECUREBITS) & SECBIT_NOROOT_LOCKED;
 	o->dumpable = prctl(PR_GET_DUMPABLE) == 1;
 }
 
@@ -215,6 +220,9 @@ static void live_in(struct world w, struct outcome *o)
 	in_child(&w, o);
 	ck_assert(o->caps_gone);
 	ck_assert(!o->identity.change || o->groups_gone);
+	/* Root that has lost the right to give these up, in some container, could not use them either. */
+	if (geteuid() == 0 && w.identity && prctl(PR_CAPBSET_READ, CAP_SETPCAP) == 1)
+		ck_assert(o->bounds_gone && o->locked);
 #ifndef VX_SANITIZED
 	ck_assert(!o->dumpable);
 #endif

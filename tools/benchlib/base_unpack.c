@@ -62,8 +62,8 @@ static struct vx_chunk_form form_of(const struct bench_grid *g, const struct ben
 	return f;
 }
 
-static void copy_cell(const struct bench_grid *g, const struct bench_cell *c, uint8_t *chunk, const struct vx_box *box,
-		      const struct vx_place *whole)
+void bench_copy_cell(const struct bench_grid *g, const struct bench_cell *c, uint8_t *chunk, const struct vx_box *box,
+		     const struct vx_place *whole)
 {
 	struct vx_box part;
 	struct vx_place from, to;
@@ -97,7 +97,7 @@ static void decode_whole(void *ctx, unsigned thread, uint64_t i)
 	}
 	l->bytes += vx_chunk_form_bytes(&f);
 	if (l->to.at)
-		copy_cell(l->grid, c, l->voxels[thread], &l->grid->box, &l->to);
+		bench_copy_cell(l->grid, c, l->voxels[thread], &l->grid->box, &l->to);
 }
 
 static void aim(struct unpack_loop *l, void *to)
@@ -147,7 +147,7 @@ static void copy_slab(const struct unpack_loop *l, const struct vx_box *slab, ui
 	struct vx_place whole = vx_place_packed(to, n, l->grid->width);
 
 	for (uint64_t i = 0; i < l->cells.count; i++)
-		copy_cell(l->grid, &l->cells.cell[i], l->chunks + i * l->chunk_bytes, slab, &whole);
+		bench_copy_cell(l->grid, &l->cells.cell[i], l->chunks + i * l->chunk_bytes, slab, &whole);
 }
 
 /* The box's slabs along z, one voxel thick each. */
@@ -190,7 +190,7 @@ static void inflate_and_copy(void *ctx, unsigned thread, uint64_t i)
 	const struct bench_cell *c = &l->cells.cell[i];
 
 	inflate_chunk(l, thread, c, l->payload[thread]);
-	copy_cell(l->grid, c, l->payload[thread], &l->grid->box, &l->to);
+	bench_copy_cell(l->grid, c, l->payload[thread], &l->grid->box, &l->to);
 }
 
 int bench_inflate(const struct bench_args *a)

@@ -43,6 +43,9 @@ struct bench_cells {
 void bench_grid_read(const struct bench_args *a, struct bench_grid *g);
 void bench_cells_of(const struct bench_grid *g, const struct vx_box *box, struct bench_cells *ret);
 void bench_cell_name(const struct bench_grid *g, const struct bench_cell *c, char *ret, size_t size);
+/* Copies what `box`, whose place is `whole`, has of a decoded chunk. */
+void bench_copy_cell(const struct bench_grid *g, const struct bench_cell *c, uint8_t *chunk, const struct vx_box *box,
+		     const struct vx_place *whole);
 uint64_t bench_box_bytes(const struct bench_grid *g, const struct vx_box *b);
 void bench_box_read(const char *text, struct vx_box *ret);
 
@@ -72,6 +75,9 @@ int bench_boxes(const struct bench_args *a);
 int bench_cseg(const struct bench_args *a);
 int bench_slabs(const struct bench_args *a);
 int bench_inflate(const struct bench_args *a);
+int bench_repack(const struct bench_args *a);
+int bench_unpack(const struct bench_args *a);
+int bench_chain(const struct bench_args *a);
 int bench_http(const struct bench_args *a);
 int bench_serve(const struct bench_args *a);
 

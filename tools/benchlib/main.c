@@ -21,6 +21,9 @@ static const struct {
     {"cseg", bench_cseg, "baseline: inflate and decode the chunks of a box whole"},
     {"slabs", bench_slabs, "baseline: inflate each chunk of a box once, copy its slabs one by one"},
     {"inflate", bench_inflate, "baseline: inflate the chunks of a box and copy them"},
+    {"repack", bench_repack, "to= pack=zstd|blosc: writes the raw chunks of a box as an array of Zarr v2"},
+    {"unpack", bench_unpack, "baseline: unpack the chunks of such an array by the bare library and copy them"},
+    {"chain", bench_chain, "the same by our codec, straight into the box"},
     {"http", bench_http, "baseline: fetch the chunks of a box by libcurl multi, drop the bytes"},
     {"serve", bench_serve, "root= delay_ms=: an HTTP server that waits before each answer"},
 };

@@ -106,6 +106,22 @@ def cold_cseg(b):
                     None)
 
 
+def cold_zarr(b):
+    for pack in ("blosc", "zstd"):
+        v = b.vol[f"zarr-{pack}"]
+        ours, loop = in_turns(b, lambda v=v: cold_read(b, v.url, [CUBE]), lambda v=v: bare(b, "unpack", v, CUBE))
+        yield speed_row(f"cold-zarr-{pack}", f"cold 512^3 uint8 Zarr, {pack}, file://; the bare library and memcpy",
+                        ours, loop, 0.9)
+
+
+def chain(b):
+    """Without a mount."""
+    for pack in ("blosc", "zstd"):
+        v = b.vol[f"zarr-{pack}"]
+        ours, loop = in_turns(b, lambda v=v: bare(b, "chain", v, CUBE), lambda v=v: bare(b, "unpack", v, CUBE))
+        yield speed_row(f"chain-{pack}", f"{pack} chain decode of 512^3 uint8; the bare decoder loop", ours, loop, 0.9)
+
+
 def slab_names(count):
     return [f"0-1024_0-1024_{z}-{z + 1}" for z in range(count)]
 

@@ -48,12 +48,43 @@ class Volume:
                         pass
 
 
-def all_volumes(voxgen, data):
+class Repacked(Volume):
+    """An array of Zarr v2 with the chunks of a raw volume's first corner."""
+
+    def __init__(self, name, source, size, pack):
+        super().__init__(name, size, [], source.width, source.chunk)
+        self.source, self.pack = source, pack
+
+    def make(self, voxbench, data):
+        self.dir = os.path.join(data, self.name)
+        if not os.path.exists(os.path.join(self.dir, ".zarray")):  # written last
+            shutil.rmtree(self.dir, ignore_errors=True)
+            print(f"making {self.name} {'x'.join(map(str, self.size))} ...", flush=True)
+            args = self.source.grid("_".join(f"0-{n}" for n in self.size))
+            args |= {"bounds": args["box"], "to": self.dir, "pack": self.pack, "threads": os.cpu_count()}
+            subprocess.run([voxbench, "repack"] + [f"{k}={v}" for k, v in args.items()], check=True,
+                           stdout=subprocess.DEVNULL)
+        return self
+
+    @property
+    def url(self):
+        return "zarr://file://" + self.dir
+
+    def grid(self, box, base=None):
+        return super().grid(box, base) | {"dir": self.dir, "pack": self.pack}
+
+
+def all_volumes(tools, data):
     os.makedirs(data, exist_ok=True)
+    voxgen, voxbench = os.path.join(tools, "voxgen"), os.path.join(tools, "voxbench")
     volumes = [
         Volume("grey", (1024, 1024, 1024), []),
         Volume("grey-gz", (1024, 1024, 512), ["--pack", "gzip"], suffix=".gz"),
         Volume("seg-gz", (10000, 1000, 64), ["--dtype", "uint64", "--encoding", "compressed_segmentation",
                                              "--content", "labels", "--pack", "gzip"], width=8, suffix=".gz"),
     ]
-    return {v.name: v.make(voxgen, data) for v in volumes}
+    made = {v.name: v.make(voxgen, data) for v in volumes}
+    for pack in ("blosc", "zstd"):
+        v = Repacked(f"zarr-{pack}", made["grey"], (512, 512, 512), pack)
+        made[v.name] = v.make(voxbench, data)
+    return made

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Bytes of other writers, in hexadecimal, and bytes that nobody should write.
+ */
+#ifndef VX_TEST_CHAIN_VECTORS_H
+#define VX_TEST_CHAIN_VECTORS_H
+
+#include "codec/chain.h"
+
+#define JAVA_END "4c5a34426c6f636b 10 00000000 00000000 00000000"
+
+static const struct {
+	enum vx_link_kind kind;
+	const char *packed;
+	size_t len;
+	uint8_t fill, at, value; /* all of it, but one byte */
+} vectors[] = {
+    {VX_LINK_BLOSC, "02012401800000008000000027000000 14000000 0f000000 2f080001005b077000500000000000", 128, 0, 3,
+     0x81},
+    {VX_LINK_BLOSC,
+     "02012102 00010000 00010000 40000000 14000000 12000000 10000100 10030500 0f02005e 500000000000 12000000 10000100 "
+     "10020500 0f02005e 500000000000",
+     256, 0, 10, 3},
+    {VX_LINK_LZ4, "28000000 1f 61 0100 0f 50 6161616161", 40, 'a', 0, 'a'},
+    {VX_LINK_LZ4_JAVA,
+     "4c5a34426c6f636b 26 0b000000 64000000 f1dea60c 1f4101004b504141414141 4c5a34426c6f636b 16 00000000 00000000 "
+     "00000000",
+     100, 'A', 0, 'A'},
+    {VX_LINK_LZ4_JAVA,
+     "4c5a34426c6f636b200b0000004000000075fc32021f410100275041414141414c5a34426c6f636b200b0000002400000074e4910a1f41010"
+     "00b504141414141" JAVA_END,
+     100, 'A', 0, 'A'},
+};
+
+static const struct {
+	enum vx_link_kind kind;
+	const char *packed;
+	size_t len;
+	const char *why;
+} hostile[] = {
+    {VX_LINK_BLOSC, "020133", 4, "cut off"},
+    {VX_LINK_BLOSC, "01013304 04000000 04000000 14000000 01020304", 4, "version 1"},
+    {VX_LINK_BLOSC, "02013304 04000000 04000000 15000000 01020304", 4, "says 21"},
+    {VX_LINK_BLOSC, "02013304 04000000 04000000 13000000 01020304", 4, "says 19"},
+    {VX_LINK_BLOSC, "02013300 04000000 04000000 14000000 01020304", 4, "header"},
+    {VX_LINK_BLOSC, "02013b04 04000000 04000000 14000000 01020304", 4, "header"},
+    {VX_LINK_BLOSC, "02013304 04000000 00000000 14000000 01020304", 4, "header"},
+    {VX_LINK_BLOSC, "02013304 04000000 05000000 14000000 01020304", 4, "header"},
+    {VX_LINK_BLOSC, "02013304 04000000 ffffffff 14000000 01020304", 4, "header"},
+    {VX_LINK_BLOSC, "02013304 ffffffff 04000000 14000000 01020304", 4, "damaged"},
+    {VX_LINK_BLOSC, "02013304 05000000 04000000 14000000 01020304", 4, "more than the expected 4"},
+    {VX_LINK_BLOSC, "02013304 03000000 03000000 14000000 01020304", 4, "has 3 bytes instead of 4"},
+    {VX_LINK_BLOSC, "02013304 00000000 01000000 10000000", 4, "has 0 bytes instead of 4"},
+    {VX_LINK_BLOSC, "0201f104 04000000 04000000 18000000 14000000 04000000", 4, "codec 7"},
+    {VX_LINK_BLOSC, "02012102 01010000 01010000 18000000 14000000 04000000", 257, "header"}, /* odd halves */
+    {VX_LINK_LZ4, "0400", 4, "cut off"},
+    {VX_LINK_LZ4, "ffffffff 40 61626364", 4, "more than the expected 4"},
+    {VX_LINK_LZ4, "03000000 30 616263", 4, "3 bytes instead of 4"},
+    {VX_LINK_LZ4, "04000000 30 616263", 4, "damaged"},
+    {VX_LINK_LZ4_JAVA, "4c5a34426c6f636b 36 04000000 04000000 00000000 61626364" JAVA_END, 4, "method"},
+    {VX_LINK_LZ4_JAVA, "4c5a34426c6f636b 10 04000000 05000000 00000000 61626364" JAVA_END, 5, "lengths"},
+    {VX_LINK_LZ4_JAVA, "4c5a34426c6f636b 10 04000000 00000000 00000000 61626364" JAVA_END, 4, "lengths"},
+    {VX_LINK_LZ4_JAVA, "4c5a34426c6f636b 20 04000000 01040000 00000000 61626364" JAVA_END, 1025, "lengths"},
+    {VX_LINK_LZ4_JAVA, "4c5a34426c6f636b 20 ffffffff 04000000 00000000 61626364" JAVA_END, 4, "cut off"},
+    {VX_LINK_LZ4_JAVA, "4c5a34426c6f636b 10 04000000 04000000 00000000 61626364" JAVA_END, 4, "checksum"},
+    {VX_LINK_LZ4_JAVA, "4c5a34426c6f636b 10 04000000 04000000 00000000 61626364", 4, "cut off"},
+    {VX_LINK_LZ4_JAVA, "04224d18 64 40 a7 00000000 000000000000000000000000000000", 4, "no block"},
+    {VX_LINK_LZ4_JAVA, "40 61626364", 4, "cut off"},
+    {VX_LINK_GZIP, "", 4, "empty"},
+    {VX_LINK_GZIP, "1f8b", 4, "gzip data is damaged"},
+    {VX_LINK_ZLIB, "1f8b", 4, "gzip data is damaged"},
+    {VX_LINK_ZLIB, "7801", 4, "zlib data is damaged"},
+    {VX_LINK_CRC32C, "010203", 4, "checksum"},
+    {VX_LINK_CRC32C, "01020304 00000000", 4, "crc32c"},
+    {VX_LINK_XZ, "fd377a585a0000", 4, "xz data is damaged"},
+    {VX_LINK_XZ, "5d00000040 0400000000000000 00000000000000", 4, "MiB of memory"},
+    {VX_LINK_BZIP2, "425a6839", 4, "bzip2 data is damaged"},
+};
+
+/* uint16, value x + 10 y + 100 z, as Java writes it: a block that is cut short at the edge. */
+static const struct {
+	int n;
+	enum vx_link_kind kind;
+	const char *payload;
+} n5_vectors[] = {
+    {0, 0, "0016 007a 00de"},
+    {1, VX_LINK_GZIP, "1f8b08000000000000ff 631063a862b80700 d4d16f66 06000000"},
+    {1, VX_LINK_GZIP, "789c631063a862b8070002c0016f"},
+    {1, VX_LINK_BZIP2,
+     "425a6839314159265359846cae9d00000060824000010000100001200030cd3419a68e5bc5dc914e1424211b2ba740"},
+    {1, VX_LINK_XZ,
+     "fd377a585a000004e6d6b4460200210116000000742fe5a30100050016007a00de000000c7ca1da492ec668700011e06c12fa41d1fb6f37d0"
+     "1"
+     "0000000004595a"},
+    {1, VX_LINK_LZ4_JAVA,
+     "4c5a34426c6f636b 16 06000000 06000000 7b9d7707 0016007a00de 4c5a34426c6f636b 16 00000000 00000000 00000000"},
+};
+
+#endif
