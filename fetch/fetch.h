@@ -13,12 +13,13 @@ struct vx_fetcher; /* one in a process: owns the transfer loop's thread */
 struct vx_store;
 
 struct vx_fetch_opts {
-	unsigned connections;  /* transfers at once */
-	uint64_t connect_ms;   /* to reach a host */
-	uint64_t stall_ms;     /* without a byte */
-	unsigned tries;        /* attempts in all, >= 1 */
-	uint64_t retry_ms;     /* wait before the first retry; doubles, with jitter */
-	uint64_t retry_max_ms; /* longest wait between tries */
+	unsigned connections;      /* transfers at once */
+	unsigned host_connections; /* to one host; 0: as many */
+	uint64_t connect_ms;       /* to reach a host */
+	uint64_t stall_ms;         /* without a byte */
+	unsigned tries;            /* attempts in all, >= 1 */
+	uint64_t retry_ms;         /* wait before the first retry; doubles, with jitter */
+	uint64_t retry_max_ms;     /* longest wait between tries */
 };
 void vx_fetch_opts_default(struct vx_fetch_opts *o);
 

@@ -12,6 +12,7 @@
 
 struct vx_answer {
 	int status;
+	char region[32];         /* x-amz-bucket-region: where the bucket really is; "" unless it is a good name */
 	bool complete;           /* the empty line has come: what follows are trailers */
 	uint64_t retry_after_ms; /* the store's wish, 0 if none */
 	char content_encoding[sizeof((struct vx_fetched *)0)->content_encoding];
