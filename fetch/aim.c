@@ -81,6 +81,23 @@ static bool use_token(struct vx_attempt *a, const char *region, const struct vx_
 	return false;
 }
 
+void vx_trust(CURL *easy)
+{
+	static const char *const files[] = {"CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"};
+	const char *dir = getenv("SSL_CERT_DIR");
+
+	for (size_t i = 0; i < VX_ARRAY_LEN(files); i++) {
+		const char *file = getenv(files[i]);
+
+		if (file && file[0]) {
+			curl_easy_setopt(easy, CURLOPT_CAINFO, file);
+			break;
+		}
+	}
+	if (dir && dir[0])
+		curl_easy_setopt(easy, CURLOPT_CAPATH, dir);
+}
+
 int vx_aim(struct vx_attempt *a, const struct vx_aim *w, const struct vx_token *t, struct vx_err *e)
 {
 	bool tls = strncasecmp(w->url, "https:", 6) == 0, signs = t && t->kind == VX_TOKEN_AWS;

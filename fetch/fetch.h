@@ -15,6 +15,7 @@ struct vx_store;
 struct vx_fetch_opts {
 	unsigned connections;      /* transfers at once */
 	unsigned host_connections; /* to one host; 0: as many */
+	bool hedge;                /* send a second request beside one that lags */
 	uint64_t connect_ms;       /* to reach a host */
 	uint64_t stall_ms;         /* without a byte */
 	unsigned tries;            /* attempts in all, >= 1 */

@@ -98,6 +98,7 @@ void vx_fetch_opts_default(struct vx_fetch_opts *o)
 {
 	*o = (struct vx_fetch_opts){
 	    .connections = 64,
+	    .hedge = true,
 	    .connect_ms = 10000,
 	    .stall_ms = 20000,
 	    .tries = 5,

@@ -296,8 +296,9 @@ static void hedge(struct vx_fetcher *f, struct vx_transfer *t)
 	struct vx_host *h = t->store->host;
 	struct vx_attempt *a = &t->attempts[0], *b = &t->attempts[1];
 
-	if (!a->easy || a->first_ns || a->probe || b->easy || f->running_count >= f->opts.connections ||
-	    h->running >= h->share.now || !vx_latency_spend(&h->latency, f->now_ns - a->begun_ns))
+	if (!f->opts.hedge || !a->easy || a->first_ns || a->probe || b->easy ||
+	    f->running_count >= f->opts.connections || h->running >= h->share.now ||
+	    !vx_latency_spend(&h->latency, f->now_ns - a->begun_ns))
 		return;
 	if (launch(f, t, b) == 0)
 		VX_COUNT(store_hedges);
@@ -346,7 +347,7 @@ void vx_flight_watch(struct vx_fetcher *f)
 		struct vx_transfer *t = transfer_of(l);
 		uint64_t straggle_ns = t->store->host->latency.straggle_ns;
 
-		if (straggle_ns != VX_NEVER)
+		if (f->opts.hedge && straggle_ns != VX_NEVER)
 			step = vx_min_u64(step, straggle_ns / 4);
 		watch(f, t);
 	}

@@ -190,3 +190,25 @@ void vx_answer_line(struct vx_answer *a, const char *line, size_t len, time_t no
 		a->retry_after_ms = vx_retry_after_ms(value, n, now);
 	}
 }
+
+bool vx_error_code(const char *page, char word[VX_ERROR_CODE_MAX])
+{
+	const char *at = strstr(page, "<Error>"), *end;
+	size_t len;
+
+	if (!at)
+		return false;
+	for (at += strlen("<Error>"); is_blank(*at);)
+		at++;
+	if (strncmp(at, "<Code>", 6) != 0)
+		return false;
+	end = at += 6;
+	while ((*end >= 'a' && *end <= 'z') || (*end >= 'A' && *end <= 'Z'))
+		end++;
+	len = (size_t)(end - at);
+	if (*end != '<' || len == 0 || len >= VX_ERROR_CODE_MAX)
+		return false;
+	memcpy(word, at, len);
+	word[len] = 0;
+	return true;
+}

@@ -5,6 +5,7 @@
  * of redirects and interim responses are forgotten. Runs on the loop's thread; holds no lock.
  */
 #include "fetch/transfer.h"
+#include "fetch/aim.h"
 #include "fetch/store.h"
 
 #include "base/check.h"
@@ -92,6 +93,15 @@ static enum vx_fault receive(struct vx_attempt *a, const char *data, size_t len)
 	return append(a, data + drop, rest);
 }
 
+/* Of an error's page; its first bytes may say more than the status. */
+static size_t discard(struct vx_attempt *a, const char *data, size_t len)
+{
+	if (a->discarded < sizeof a->page - 1)
+		memcpy(a->page + a->discarded, data, vx_min_u64(len, sizeof a->page - 1 - a->discarded));
+	a->discarded += len;
+	return a->discarded > DISCARD_BYTES ? give_up(a, VX_FAULT_STATUS) : len;
+}
+
 static size_t on_body(char *data, size_t one, size_t len, void *arg)
 {
 	struct vx_attempt *a = arg;
@@ -99,10 +109,8 @@ static size_t on_body(char *data, size_t one, size_t len, void *arg)
 
 	a->heard_ns = vx_now_ns();
 	VX_COUNT_ADD(store_bytes, len);
-	if (!has_body(a)) {
-		a->discarded += len;
-		return a->discarded > DISCARD_BYTES ? give_up(a, VX_FAULT_STATUS) : len;
-	}
+	if (!has_body(a))
+		return discard(a, data, len);
 	if (!a->planned)
 		fault = plan(a, len);
 	if (fault == VX_FAULT_NONE)
@@ -116,6 +124,7 @@ CURL *vx_easy_new(const struct vx_fetch_opts *o)
 
 	if (!h)
 		return NULL;
+	vx_trust(h);
 	curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(h, CURLOPT_USERAGENT, "voxfs");
 	curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
@@ -302,6 +311,7 @@ static bool is_not_modified(const struct vx_attempt *a)
 static enum vx_fault judge(struct vx_attempt *a, CURLcode code)
 {
 	int status = a->answer.status;
+	char word[VX_ERROR_CODE_MAX];
 	enum vx_fault fault;
 
 	if (status == 416 && vx_fetch_is_ranged(a->of->fetch)) {
@@ -310,6 +320,8 @@ static enum vx_fault judge(struct vx_attempt *a, CURLcode code)
 			fault = VX_FAULT_MEMORY;
 		return fault;
 	}
+	if (status == 404 && vx_error_code(a->page, word) && strcmp(word, "NoSuchBucket") == 0)
+		return VX_FAULT_NO_BUCKET; /* which is not the same as an object that is not there */
 	if (status >= 400 || (code == CURLE_OK && !has_body(a) && !is_not_modified(a)))
 		return VX_FAULT_STATUS; /* whether or not its body came whole */
 	if (code != CURLE_OK)
@@ -359,9 +371,12 @@ static bool curl_knows_more(enum vx_fault fault)
 
 void vx_transfer_explain(struct vx_transfer *t, const struct vx_attempt *a, enum vx_fault fault, int code)
 {
-	char cause[240], tries[32] = "", url[1200];
+	char cause[240], tries[32] = "", url[1200], word[VX_ERROR_CODE_MAX];
 
-	if (fault == VX_FAULT_STATUS)
+	if (fault == VX_FAULT_STATUS && vx_error_code(a->page, word))
+		snprintf(cause, sizeof cause, "%s with HTTP status %d (%s)", vx_fault_text(fault), a->answer.status,
+			 word);
+	else if (fault == VX_FAULT_STATUS)
 		snprintf(cause, sizeof cause, "%s with HTTP status %d", vx_fault_text(fault), a->answer.status);
 	else if (a && a->curl_says[0] && curl_knows_more(fault))
 		snprintf(cause, sizeof cause, "%s (%.90s)", vx_fault_text(fault), a->curl_says);

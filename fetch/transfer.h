@@ -27,7 +27,8 @@ struct vx_attempt {
 	bool planned;            /* `take` is known */
 	struct vx_take take;
 	uint64_t seen;    /* bytes of the body so far, kept or not */
-	size_t discarded; /* bytes of an error's body */
+	size_t discarded; /* bytes of an error's body, of which the first are kept as text */
+	char page[512];
 	char curl_says[CURL_ERROR_SIZE];
 };
 

@@ -17,7 +17,7 @@ struct vx_options {
 	uint64_t cache, eager, warm; /* bytes; eager and warm UINT64_MAX: decide by yourself */
 	uint64_t threads, connections, tries;
 	double timeout, stall, wait; /* seconds */
-	bool fill_missing, allow_other;
+	bool fill_missing, hedge, allow_other;
 	enum vx_zerocopy zerocopy;
 	enum vx_policy policy;
 	bool debug;

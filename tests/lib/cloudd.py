@@ -162,7 +162,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except Refused as e:
             with lock:
                 stats["refused"].append(e.why)
-            self.send(e.status, e.why.encode(), e.headers)
+            word = e.why.split(":")[0]
+            xml = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>%s</Code><Message>%s</Message></Error>'
+            self.send(e.status, (xml % (word, e.why)).encode() if word.isalnum() else e.why.encode(), e.headers)
 
     do_GET = do_PUT = do_POST = handle_any
 
@@ -278,6 +280,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def get_object(self, path):
         name = os.path.normpath(urllib.parse.unquote(path)).lstrip("/")
         self.authorize(name.split("/")[0])
+        if not os.path.isdir(os.path.join(root, name.split("/")[0])):
+            raise Refused(404, "NoSuchBucket")
         for suffix, headers in (("", {}), (".gz", {"Content-Encoding": "gzip"})):
             try:
                 with open(os.path.join(root, name + suffix), "rb") as f:

@@ -211,6 +211,7 @@ static inline void setup(void)
 	memset(wishes, 0, sizeof wishes);
 	vx_fetch_opts_default(&opts);
 	opts.connections = 32;
+	opts.hedge = false; /* requests are counted */
 	opts.tries = 3;
 	opts.retry_ms = 1;
 	opts.retry_max_ms = 4;

@@ -129,6 +129,8 @@ START_TEST(a_straggler_gets_a_second_request)
 {
 	uint64_t hedges = vx_ledger.store_hedges, won = vx_ledger.store_hedges_won, retries = vx_ledger.store_retries;
 
+	opts.hedge = true;
+	renew_fetcher();
 	for (int i = 0; i < 40; i++)
 		expect("5", 5);
 	rules("[{\"match\": \"6\", \"do\": \"stall\", \"at\": \"head\", \"times\": 1}]");
@@ -144,6 +146,8 @@ START_TEST(the_first_request_may_still_win)
 {
 	uint64_t won = vx_ledger.store_hedges_won, errors = vx_ledger.store_errors;
 
+	opts.hedge = true;
+	renew_fetcher();
 	for (int i = 0; i < 40; i++)
 		expect("5", 5);
 	/* The second one gets an error: all hope is with the first. */
@@ -160,6 +164,7 @@ START_TEST(both_may_fail_or_be_cancelled)
 {
 	struct wish *w;
 
+	opts.hedge = true;
 	opts.tries = 1;
 	renew_fetcher();
 	for (int i = 0; i < 80; i++)

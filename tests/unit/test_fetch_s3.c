@@ -13,8 +13,11 @@ START_TEST(signed_requests)
 	expect("5", 5);
 	expect("a b+c=d&e*f~(g)'h!i@j,k;l:m$n\xc3\xbc%20", 7);
 	expect("../6", 6);
-	expect_error("nothing", -ENODATA, "404, 1 try: s3://b/em/nothing");
+	expect_error("nothing", -ENODATA, "404 (NoSuchKey), 1 try: s3://b/em/nothing");
 	ck_assert_int_eq(asks("imds_token"), 0);
+	open_url("s3://none");
+	expect_error("5", -EHOSTUNREACH, "no such bucket, 1 try: s3://none/5");
+	open_url("s3://b/em");
 	set_range(100, 50, false);
 	expect_part("5", 5, 100, 50);
 	set_range(0, 50, true);
@@ -132,7 +135,7 @@ START_TEST(anonymous)
 	expect("5", 5);
 	ck_assert_int_eq(asks("imds_role"), 1);
 	open_url("s3://b");
-	expect_error("6", -EACCES, "403, 1 try");
+	expect_error("6", -EACCES, "403 (AccessDenied), 1 try");
 	setenv("AWS_EC2_METADATA_DISABLED", "True", 1);
 	renew_fetcher();
 	open_url("s3://public");
