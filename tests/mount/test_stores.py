@@ -194,7 +194,7 @@ def test_tls(t):
 def test_http2(t):
     """Many requests at once in few connections."""
     home(t)
-    v = t.volume(size=(256, 256, 64), chunk=(16, 16, 16), dtype="uint8", kind="index")
+    v = t.volume(size=(256, 256, 64), chunk=(32, 32, 16), dtype="uint8", kind="index")
     ca, server = certificates(t)
     n = t.nginx(v.path, tls=server, protocol="http2")
     t.env["CURL_CA_BUNDLE"] = ca
@@ -202,6 +202,6 @@ def test_http2(t):
     m.check(((0, 256), (0, 256), (0, 64)))
     m.unmount()
     chunks = [r for r in n.requests() if not r[3].endswith("/info")]
-    equal(len(chunks), 16 * 16 * 4, "requests")
+    equal(len(chunks), 8 * 8 * 4, "requests")
     equal({r[0] for r in chunks}, {"HTTP/2.0"}, "protocols")
     assert len({r[1] for r in chunks}) <= 8, "connections"
