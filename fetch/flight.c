@@ -100,7 +100,7 @@ static void learn(struct vx_fetcher *f, struct vx_attempt *a, enum vx_fault faul
 	case VX_FAULT_STALL:
 		if (a->first_ns)
 			return;
-		/* fall through */
+		__attribute__((fallthrough));
 	case VX_FAULT_RESOLVE:
 	case VX_FAULT_CONNECT:
 	case VX_FAULT_CONNECT_TIME:
