@@ -48,6 +48,12 @@ void vx_asker_quit(struct vx_asker *a)
 	curl_multi_wakeup(a->multi);
 }
 
+void vx_asker_pause(struct vx_asker *a, int ms)
+{
+	if (!a->quit)
+		curl_multi_poll(a->multi, NULL, 0, ms, NULL);
+}
+
 static size_t on_text(char *data, size_t one, size_t len, void *arg)
 {
 	struct said *s = arg;

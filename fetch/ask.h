@@ -13,6 +13,8 @@ int vx_asker_new(struct vx_asker **ret);
 void vx_asker_free(struct vx_asker **a);
 /* From now on every question ends with -ECANCELED, the one under way too. */
 void vx_asker_quit(struct vx_asker *a);
+/* Waits, but not beyond the end. */
+void vx_asker_pause(struct vx_asker *a, int ms);
 int vx_asker_ask(struct vx_asker *a, const struct vx_ask *q, char **ret_text, int *ret_status, struct vx_err *e);
 
 #endif

@@ -13,14 +13,15 @@ struct vx_fetcher; /* one in a process: owns the transfer loop's thread */
 struct vx_store;
 
 struct vx_fetch_opts {
-	unsigned connections;      /* transfers at once */
-	unsigned host_connections; /* to one host; 0: as many */
-	bool hedge;                /* send a second request beside one that lags */
-	uint64_t connect_ms;       /* to reach a host */
-	uint64_t stall_ms;         /* without a byte */
-	unsigned tries;            /* attempts in all, >= 1 */
-	uint64_t retry_ms;         /* wait before the first retry; doubles, with jitter */
-	uint64_t retry_max_ms;     /* longest wait between tries */
+	unsigned connections;        /* transfers at once */
+	unsigned host_connections;   /* to one host; 0: as many */
+	bool hedge;                  /* send a second request beside one that lags */
+	uint64_t connect_ms;         /* to reach a host */
+	uint64_t stall_ms;           /* without a byte */
+	unsigned tries;              /* attempts in all, >= 1 */
+	uint64_t retry_ms;           /* wait before the first retry; doubles, with jitter */
+	uint64_t retry_after_max_ms; /* longest wait that a store may ask for; else the request is given up */
+	uint64_t retry_max_ms;       /* longest wait between tries */
 };
 void vx_fetch_opts_default(struct vx_fetch_opts *o);
 

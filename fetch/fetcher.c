@@ -104,6 +104,7 @@ void vx_fetch_opts_default(struct vx_fetch_opts *o)
 	    .tries = 5,
 	    .retry_ms = 200,
 	    .retry_max_ms = 10000,
+	    .retry_after_max_ms = 60000,
 	};
 }
 
@@ -117,7 +118,7 @@ int vx_fetcher_new(struct vx_fetcher **ret, const struct vx_fetch_opts *o, struc
 	if (!f)
 		return vx_fail(e, -ENOMEM, "out of memory");
 	f->opts = *o;
-	f->policy = (struct vx_retry_policy){o->tries, o->retry_ms, o->retry_max_ms};
+	f->policy = (struct vx_retry_policy){o->tries, o->retry_ms, o->retry_max_ms, o->retry_after_max_ms};
 	f->pool = pool;
 	vx_mutex_init(&f->mtx, VX_RANK_FETCH);
 	f->inbox_end = &f->inbox;

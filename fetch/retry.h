@@ -41,6 +41,7 @@ enum vx_fault {
 struct vx_retry_policy {
 	unsigned tries;            /* attempts in all */
 	uint64_t first_ms, max_ms; /* wait before the second; longest wait */
+	uint64_t after_max_ms;     /* longest wait that a store may ask for */
 };
 
 struct vx_failure {

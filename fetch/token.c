@@ -11,6 +11,8 @@
 #include <string.h>
 #include <time.h>
 
+#define ASK_TRIES 4
+#define ASK_PAUSE_MS 50
 #define EARLY_SECONDS 300   /* before its end a token is renewed */
 #define AGAIN_SECONDS 5     /* after a search that failed, and during renewals */
 #define MISTRUST_SECONDS 30 /* between searches because stores refuse what is found */
@@ -219,7 +221,14 @@ void vx_tokens_free(struct vx_tokens **ts)
 
 int vx_ask(struct vx_tokens *ts, const struct vx_ask *q, char **ret_text, int *ret_status, struct vx_err *e)
 {
-	return vx_asker_ask(ts->asker, q, ret_text, ret_status, e);
+	int r = vx_asker_ask(ts->asker, q, ret_text, ret_status, e);
+
+	for (int tries = 1; tries < ASK_TRIES && r == 0 && (*ret_status == 429 || *ret_status >= 500); tries++) {
+		wipe(*ret_text);
+		vx_asker_pause(ts->asker, ASK_PAUSE_MS << tries);
+		r = vx_asker_ask(ts->asker, q, ret_text, ret_status, e);
+	}
+	return r;
 }
 
 /* --- identities --- */

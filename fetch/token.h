@@ -64,7 +64,7 @@ bool vx_identity_reject(struct vx_identity *id, const struct vx_token *t, int64_
 
 /* --- for sources, on the thread of tokens --- */
 
-/* One small HTTP request, without retries. */
+/* One small HTTP request; sent again when the server is busy. */
 struct vx_ask {
 	const char *method; /* NULL: GET */
 	const char *url;

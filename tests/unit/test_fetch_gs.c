@@ -216,12 +216,53 @@ START_TEST(netrc_and_headers)
 }
 END_TEST
 
+START_TEST(tokens_do_not_follow_redirects)
+{
+	int cloud = port, cloud_stdin = server_stdin, other;
+	pid_t cloud_pid = server;
+	char json[200];
+
+	write_host_secret("127.0.0.1:%d-secret.json", "{\"token\": \"never-tell\"}"); /* of this port only */
+	server_script = "faultd.py";
+	start_server();
+	other = port;
+	snprintf(json, sizeof json,
+		 "[{\"match\": \".\", \"do\": \"redirect\", \"to\": \"http://127.0.0.1:%d/public/5\"}]", cloud);
+	rules(json);
+	port = cloud;
+	state("{\"public\": [\"public\"]}");
+	/* From a host with a token to one without, and to one whose token is another. */
+	port = other;
+	write_host_secret("127.0.0.1:%d-secret.json", "{\"token\": \"for-the-other\"}");
+	open_at("", "/x");
+	expect("5", 5);
+	ck_assert_ptr_nonnull(strstr(control("GET", "/__stats", ""), "Bearer for-the-other"));
+	write_host_secret("127.0.0.1:%d-secret.json", "{\"headers\": {\"X-Key\": \"for-the-other\"}}");
+	renew_fetcher();
+	open_at("", "/x");
+	expect_error("5", -EIO, "302");
+	close(server_stdin);
+	waitpid(server, NULL, 0);
+	port = cloud;
+	server = cloud_pid;
+	server_stdin = cloud_stdin;
+	ck_assert_ptr_null(strstr(control("GET", "/__stats", ""), "for-the-other"));
+	ck_assert_ptr_null(strstr(control("GET", "/__stats", ""), "authorization"));
+	ck_assert_int_eq(stat_of("GET /public/5"), 1);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const tests[] = {
-	    service_accounts,      refresh_tokens,      service_account_of_the_machine,
-	    public_google_buckets, hmac_keys_of_google, bearer_tokens_of_hosts,
+	    service_accounts,
+	    refresh_tokens,
+	    service_account_of_the_machine,
+	    public_google_buckets,
+	    hmac_keys_of_google,
+	    bearer_tokens_of_hosts,
 	    netrc_and_headers,
+	    tokens_do_not_follow_redirects,
 	};
 
 	return run_cloud_tests("fetch_gs", tests, VX_ARRAY_LEN(tests));

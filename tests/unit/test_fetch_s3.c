@@ -251,6 +251,17 @@ START_TEST(keys_are_renewed_before_their_end)
 }
 END_TEST
 
+START_TEST(busy_metadata_servers_are_asked_again)
+{
+	state(ISSUE(3600));
+	state("{\"fail\": {\"imds_token\": [503], \"imds_role\": [429, 500]}}");
+	open_url("s3://b");
+	expect("6", 6);
+	ck_assert_int_eq(asks("imds_token"), 2);
+	ck_assert_int_eq(asks("imds_role"), 3);
+}
+END_TEST
+
 START_TEST(keys_of_the_container)
 {
 	state(ISSUE(3600));
@@ -294,7 +305,62 @@ START_TEST(a_search_that_fails_is_not_repeated_for_each_request)
 	expect_error("6", -EACCES, "metadata service answers a request for AWS credentials with HTTP status 500");
 	for (unsigned i = 0; i < 5; i++)
 		expect_error("6", -EACCES, "status 500");
-	ck_assert_int_eq(asks("imds_role"), 1);
+	ck_assert_int_eq(asks("imds_role"), 4);
+}
+END_TEST
+
+/* Which host a store turns to, as a proxy hears it. */
+static void check_host_of(int listener, const char *url, const char *host)
+{
+	static const char no[] = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+	char line[300] = "", expected[128];
+	ssize_t n;
+	int fd;
+
+	open_url(url);
+	wishes[0].over = false;
+	submit(0, "k");
+	fd = accept(listener, NULL, NULL);
+	n = read(fd, line, sizeof line - 1);
+	ck_assert_int_gt(n, 0);
+	n = write(fd, no, sizeof no - 1);
+	ck_assert_int_gt(n, 0);
+	close(fd);
+	await(&wishes[0]);
+	snprintf(expected, sizeof expected, "CONNECT %s:443 ", host);
+	ck_assert_msg(strncmp(line, expected, strlen(expected)) == 0, "%s: %s", url, line);
+	ck_assert_ptr_null(strstr(line, "uthorization"));
+}
+
+START_TEST(hosts_of_buckets)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET};
+	socklen_t len = sizeof a;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	char proxy[64];
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof a), 0);
+	ck_assert_int_eq(listen(fd, 10), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	snprintf(proxy, sizeof proxy, "http://127.0.0.1:%d", ntohs(a.sin_port));
+	setenv("https_proxy", proxy, 1);
+	unsetenv("no_proxy");
+	unsetenv("AWS_ENDPOINT_URL");
+	unsetenv("STORAGE_EMULATOR_HOST");
+	env_keys();
+	opts.tries = 1;
+	renew_fetcher();
+	check_host_of(fd, "s3://some-bucket/a", "some-bucket.s3.us-east-1.amazonaws.com");
+	check_host_of(fd, "s3://dots.in.name/a", "s3.us-east-1.amazonaws.com");
+	setenv("AWS_REGION", "cn-north-1", 1);
+	check_host_of(fd, "s3://some-bucket", "some-bucket.s3.cn-north-1.amazonaws.com.cn");
+	setenv("GS_ACCESS_KEY_ID", ID, 1);
+	setenv("GS_SECRET_ACCESS_KEY", SECRET, 1);
+	check_host_of(fd, "gs://some-bucket/a", "storage.googleapis.com");
+	check_host_of(fd, "s3+https://minio.example.org/some-bucket", "minio.example.org");
+	setenv("no_proxy", "*", 1);
+	close(fd);
 }
 END_TEST
 
@@ -340,9 +406,11 @@ int main(void)
 	    keys_of_cloudvolume,
 	    role_of_the_machine,
 	    keys_are_renewed_before_their_end,
+	    busy_metadata_servers_are_asked_again,
 	    keys_of_the_container,
 	    keys_of_a_web_identity,
 	    a_search_that_fails_is_not_repeated_for_each_request,
+	    hosts_of_buckets,
 	    stopping_while_credentials_are_looked_for,
 	};
 
