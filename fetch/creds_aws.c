@@ -7,7 +7,7 @@
  *   5. the profile ($AWS_PROFILE, default) of the shared credentials file, then of the config file
  *   6. the container's endpoint (AWS_CONTAINER_CREDENTIALS_...)
  *   7. the machine's role (IMDSv2), unless AWS_EC2_METADATA_DISABLED
- * and else requests are anonymous. The thread of tokens.
+ * and else, or with AWS_NO_SIGN_REQUEST=YES, requests are anonymous. The thread of tokens.
  */
 #include "fetch/secret.h"
 
@@ -370,7 +370,7 @@ int vx_creds_aws(struct vx_tokens *ts, const char *bucket, struct vx_token **ret
 	static vx_token_source *const chain[] = {from_bucket_file, from_env,       from_common_file, from_web_identity,
 						 from_profile,     from_container, from_machine};
 
-	for (size_t i = 0; i < VX_ARRAY_LEN(chain); i++) {
+	for (size_t i = 0; i < VX_ARRAY_LEN(chain) && !vx_secret_unwanted("AWS_NO_SIGN_REQUEST"); i++) {
 		int r = chain[i](ts, bucket, ret, e);
 
 		if (r != -ENOENT)

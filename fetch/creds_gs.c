@@ -6,7 +6,8 @@
  *   4. HMAC keys: GS_ACCESS_KEY_ID and GS_SECRET_ACCESS_KEY, or gsutil's in $BOTO_CONFIG or ~/.boto
  *   5. what `gcloud auth application-default login` has left
  *   6. the machine's service account (metadata server), unless NO_GCE_CHECK
- * and else requests are anonymous. Files are service accounts or users' refresh tokens. The thread of tokens.
+ * and else, or with GS_NO_SIGN_REQUEST=YES, requests are anonymous. Files are service accounts or users' refresh
+ * tokens. The thread of tokens.
  */
 #include "fetch/secret.h"
 
@@ -245,7 +246,7 @@ int vx_creds_gs(struct vx_tokens *ts, const char *bucket, struct vx_token **ret,
 	static vx_token_source *const chain[] = {from_bucket_file, from_env,    from_common_file,
 						 from_hmac,        from_gcloud, from_machine};
 
-	for (size_t i = 0; i < VX_ARRAY_LEN(chain); i++) {
+	for (size_t i = 0; i < VX_ARRAY_LEN(chain) && !vx_secret_unwanted("GS_NO_SIGN_REQUEST"); i++) {
 		int r = chain[i](ts, bucket, ret, e);
 
 		if (r != -ENOENT)

@@ -9,6 +9,8 @@
 #include "base/hash.h"
 #include "base/ledger.h"
 
+#include <string.h>
+
 #define RECOVERIES 3
 
 static struct vx_transfer *transfer_of(struct vx_link *l)
@@ -210,6 +212,9 @@ static int launch(struct vx_fetcher *f, struct vx_transfer *t, struct vx_attempt
 		f->idle[f->idle_count++] = easy;
 		return r;
 	}
+	/* Beside a connection that may be stuck; without TLS none carries two requests anyway. */
+	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT,
+			 a != &t->attempts[0] && strncmp(t->store->host->origin, "https:", 6) == 0 ? 1L : 0L);
 	f->running_count++;
 	f->active++;
 	t->store->host->running++;

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -67,6 +68,13 @@ char *vx_secret_path(const char *variable, const char *home_dir, const char *bel
 	else
 		return NULL;
 	return r < 0 ? NULL : path;
+}
+
+bool vx_secret_unwanted(const char *variable)
+{
+	const char *v = getenv(variable);
+
+	return v && (strcasecmp(v, "yes") == 0 || strcasecmp(v, "true") == 0 || strcmp(v, "1") == 0);
 }
 
 /* --- INI --- */

@@ -41,6 +41,9 @@ static inline void vx_json_put_scope(json_t **j)
 /* Seconds since the epoch of "2026-11-21T14:00:00Z"; 0 when not understood. */
 int64_t vx_secret_time(const char *text);
 
+/* True when a variable such as AWS_NO_SIGN_REQUEST says yes. */
+bool vx_secret_unwanted(const char *variable);
+
 /* Where tokens come from, in the order in which the field looks: see the implementations. */
 vx_token_source vx_creds_aws, vx_creds_gs, vx_creds_http;
 

@@ -136,6 +136,13 @@ START_TEST(anonymous)
 	ck_assert_int_eq(asks("imds_role"), 1);
 	open_url("s3://b");
 	expect_error("6", -EACCES, "403 (AccessDenied), 1 try");
+	env_keys(); /* which are not accepted, and not wanted */
+	setenv("AWS_NO_SIGN_REQUEST", "YES", 1);
+	renew_fetcher();
+	open_url("s3://public");
+	expect("5", 5);
+	unsetenv("AWS_ACCESS_KEY_ID");
+	unsetenv("AWS_NO_SIGN_REQUEST");
 	setenv("AWS_EC2_METADATA_DISABLED", "True", 1);
 	renew_fetcher();
 	open_url("s3://public");
