@@ -3,6 +3,7 @@
  */
 #include "fs/control.h"
 #include "base/ledger.h"
+#include "fs/broker.h"
 #include "fs/session.h"
 
 #include <jansson.h>
@@ -108,7 +109,9 @@ char *vx_control_stats(struct vx_fs *fs)
 	char *text, *line;
 
 	put(root, "server", "pid", (uint64_t)getpid());
-	put(root, "server", "starts", 1);
+	put(root, "server", "starts", fs->starts);
+	put(root, "keeper", "pid", fs->keeper_pid);
+	put(root, "keeper", "registered", vx_broker_count(fs->broker));
 	put(root, "server", "nodes", vx_nodes_count(fs->nodes));
 	put_text(root, "server", "version", VX_VERSION);
 	put_text(root, "zerocopy", "mode", vx_session_passthrough(fs->session) ? "passthrough" : "page-cache");

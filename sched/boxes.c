@@ -138,7 +138,8 @@ static struct fill *fill_new(struct vx_boxes *x, struct vx_cbox *b, void *map)
 		n[d] = vx_box_extent(&b->box, d);
 		b->cell_n[d] = hi[d] - b->cell_lo[d];
 	}
-	cells = b->cell_n[0] * b->cell_n[1] * b->cell_n[2]; /* no more than voxels, which fit */
+	cells =
+	    b->cell_n[0] * b->cell_n[1] * b->cell_n[2] * s->grids[b->grid].slabs; /* no more than voxels, which fit */
 	b->landed = calloc(vx_div_up(cells, 64), sizeof *b->landed);
 	if (!b->landed) {
 		free(f);
@@ -466,7 +467,6 @@ bool vx_boxes_cancel(struct vx_boxes *x, struct vx_waiter *w)
 		vx_unlock(x->mtx);
 		return false;
 	}
-	VX_COUNT(fuse_interrupts);
 	vx_list_remove(&w->link);
 	w->box = NULL;
 	/* Whoever prepares or starves looks for waiters before going on; a running fill is stopped here. */

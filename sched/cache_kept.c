@@ -11,14 +11,14 @@ uint64_t vx_cell_key_hash(const struct vx_cell_key *k)
 	uint64_t h = (uint64_t)k->space << 32 | k->grid;
 
 	for (int d = 0; d < 3; d++)
-		h = vx_hash_add(h, k->cell[d]);
-	return h;
+		h = vx_hash_add(h, k->cell.at[d]);
+	return k->cell.slab ? vx_hash_add(h, k->cell.slab) : h;
 }
 
 bool vx_cell_key_equal(const struct vx_cell_key *a, const struct vx_cell_key *b)
 {
-	return a->space == b->space && a->grid == b->grid && a->cell[0] == b->cell[0] && a->cell[1] == b->cell[1] &&
-	       a->cell[2] == b->cell[2];
+	return a->space == b->space && a->grid == b->grid && a->cell.at[0] == b->cell.at[0] &&
+	       a->cell.at[1] == b->cell.at[1] && a->cell.at[2] == b->cell.at[2] && a->cell.slab == b->cell.slab;
 }
 
 static struct vx_kept *find_locked(struct vx_cache *c, const struct vx_cell_key *key, uint64_t hash)

@@ -102,7 +102,7 @@ const void *vx_cache_mapped(struct vx_cache *c, const struct vx_cbox *b)
 struct cover {
 	const struct vx_box *want;
 	unsigned grid;
-	const uint64_t *cell;
+	const struct vx_cell *cell;
 	struct vx_box rest[VX_PIECES_MAX]; /* not covered yet, disjoint */
 	unsigned nrest;
 	struct vx_piece *pieces;
@@ -110,17 +110,25 @@ struct cover {
 	struct vx_cache *c;
 };
 
-static bool has_landed(const struct vx_cbox *b, unsigned grid, const uint64_t cell[3])
+bool vx_cbox_bit(const struct vx_cbox *b, const struct vx_cell *cell, uint64_t *ret)
 {
-	uint64_t bit = 0;
+	uint64_t bit = cell->slab;
 
-	if (!b->landed || b->grid != grid)
-		return false;
 	for (int d = 2; d >= 0; d--) {
-		if (cell[d] < b->cell_lo[d] || cell[d] - b->cell_lo[d] >= b->cell_n[d])
+		if (cell->at[d] < b->cell_lo[d] || cell->at[d] - b->cell_lo[d] >= b->cell_n[d])
 			return false;
-		bit = bit * b->cell_n[d] + (cell[d] - b->cell_lo[d]);
+		bit = bit * b->cell_n[d] + (cell->at[d] - b->cell_lo[d]);
 	}
+	*ret = bit;
+	return true;
+}
+
+static bool has_landed(const struct vx_cbox *b, unsigned grid, const struct vx_cell *cell)
+{
+	uint64_t bit;
+
+	if (!b->landed || b->grid != grid || !vx_cbox_bit(b, cell, &bit))
+		return false;
 	return atomic_load(&b->landed[bit / 64]) >> (bit % 64) & 1;
 }
 
@@ -194,7 +202,7 @@ static int locate(struct vx_cache *c, struct vx_piece *p)
 }
 
 unsigned vx_cache_cover(struct vx_cache *c, const struct vx_source *src, unsigned mip, unsigned grid,
-			const uint64_t cell[3], const struct vx_box *want, struct vx_piece ret[VX_PIECES_MAX])
+			const struct vx_cell *cell, const struct vx_box *want, struct vx_piece ret[VX_PIECES_MAX])
 {
 	struct cover k = {.want = want, .grid = grid, .cell = cell, .nrest = 1, .pieces = ret, .c = c};
 	bool ok;

@@ -13,6 +13,7 @@
 
 /* A worker that queues tasks takes the next one itself. */
 static _Thread_local bool is_worker;
+static _Thread_local int worker_self = -1;
 
 #define LIVE_MAX 256  /* parts of a job under way */
 #define FIRST_LOCAL 8 /* parts queued at once when they can be served at once: the others begin while more are made */
@@ -100,11 +101,12 @@ static struct vx_task *task_new_locked(struct vx_engine *g, const struct vx_job 
 	t->src = j->src;
 	t->mip = j->mip;
 	t->client = j->client;
-	t->cell_box = vx_scale_cell_box(s, k->grid, k->cell);
+	t->cell_box = vx_scale_cell_box(s, k->grid, k->cell.at);
+	vx_scale_slab(j->src->meta, s, k->grid, k->cell.slab, &t->chan, &t->nchan);
 	t->item.prio = j->prio;
 	t->item.space = k->space;
 	t->item.box = t->cell_box;
-	t->item.morton = vx_morton(k->cell);
+	t->item.morton = vx_morton(k->cell.at);
 	vx_list_init(&t->parts);
 	vx_list_push_back(&g->table[vx_cell_key_hash(k) % VX_TASK_BUCKETS], &t->in_table);
 	if (enqueue_locked(g, t) < 0) {
@@ -153,11 +155,19 @@ void vx_jobs_end(struct vx_link *ended)
 	}
 }
 
-static int add_part_locked(struct vx_engine *g, struct vx_job *j, unsigned want, const uint64_t cell[3])
+/* The channels of want `w` that lie in the task's slab. */
+static void clip_channels(const struct vx_task *t, const struct vx_want *w, struct vx_part *p)
+{
+	uint32_t end = w->chan + w->nchan, slab_end = t->chan + t->nchan;
+
+	p->chan = w->chan > t->chan ? w->chan : t->chan;
+	p->nchan = (end < slab_end ? end : slab_end) - p->chan;
+}
+
+static int add_part_locked(struct vx_engine *g, struct vx_job *j, unsigned want, const struct vx_cell *cell)
 {
 	const struct vx_want *w = &j->want[want];
-	struct vx_cell_key k = {
-	    .space = vx_source_space(j->src, j->mip), .grid = w->grid, .cell = {cell[0], cell[1], cell[2]}};
+	struct vx_cell_key k = {.space = vx_source_space(j->src, j->mip), .grid = w->grid, .cell = *cell};
 	struct vx_part *p = calloc(1, sizeof *p);
 	struct vx_task *t = p ? vx_task_find_locked(g, &k) : NULL;
 
@@ -173,6 +183,7 @@ static int add_part_locked(struct vx_engine *g, struct vx_job *j, unsigned want,
 	}
 	promote_locked(g, t, j->prio);
 	vx_box_clip(&t->cell_box, &w->box, &p->box);
+	clip_channels(t, w, p);
 	p->job = j;
 	p->task = t;
 	p->want = want;
@@ -182,20 +193,30 @@ static int add_part_locked(struct vx_engine *g, struct vx_job *j, unsigned want,
 	return 0;
 }
 
-static bool next_cell(struct vx_engine *g, struct vx_job *j, uint64_t cell[3])
+/* Slab after slab: within one, all cells. */
+static bool next_cell(struct vx_engine *g, struct vx_job *j, struct vx_cell *cell)
 {
+	const struct vx_scale *s = &j->src->meta->scales[j->mip];
+
 	while (j->next_want < j->nwants) {
 		const struct vx_want *w = &j->want[j->next_want];
 		uint64_t lo[3], hi[3];
+		uint32_t chunk_c = s->grids[w->grid].chunk_c;
 
 		if (!j->started) {
-			vx_scale_cells(&j->src->meta->scales[j->mip], w->grid, &w->box, lo, hi);
+			if (!j->slab_started)
+				j->slab = w->chan / chunk_c;
+			vx_scale_cells(s, w->grid, &w->box, lo, hi);
 			vx_order_init(&j->order, lo, hi, g->opts.policy != VX_POLICY_FIFO);
-			j->started = true;
+			j->started = j->slab_started = true;
 		}
-		if (vx_order_next(&j->order, cell))
+		cell->slab = j->slab;
+		if (vx_order_next(&j->order, cell->at))
 			return true;
 		j->started = false;
+		if (++j->slab <= (w->chan + w->nchan - 1) / chunk_c)
+			continue;
+		j->slab_started = false;
 		j->next_want++;
 	}
 	j->expanded = true;
@@ -204,11 +225,11 @@ static bool next_cell(struct vx_engine *g, struct vx_job *j, uint64_t cell[3])
 
 static void expand_locked(struct vx_engine *g, struct vx_job *j, unsigned most)
 {
-	uint64_t cell[3];
+	struct vx_cell cell;
 	unsigned added = 0;
 
-	while (added < most && j->live < LIVE_MAX && !j->err.code && next_cell(g, j, cell)) {
-		int r = add_part_locked(g, j, j->next_want, cell);
+	while (added < most && j->live < LIVE_MAX && !j->err.code && next_cell(g, j, &cell)) {
+		int r = add_part_locked(g, j, j->next_want, &cell);
 
 		if (r < 0)
 			vx_fail(&j->err, r, "no memory");
@@ -306,6 +327,11 @@ void vx_engine_cancel(struct vx_engine *g, struct vx_job *j)
 	}
 }
 
+int vx_engine_worker_self(void)
+{
+	return worker_self;
+}
+
 void vx_engine_call(struct vx_engine *g, struct vx_call *c)
 {
 	VX_LOCK_SCOPE(&g->mtx);
@@ -398,6 +424,7 @@ static void *worker_main(void *arg)
 	bool more;
 
 	is_worker = true;
+	worker_self = (int)(w - g->workers);
 	for (;;) {
 		{
 			VX_LOCK_SCOPE(&g->mtx);

@@ -16,9 +16,10 @@ struct vx_part {
 	struct vx_job *job;
 	struct vx_task *task;
 	unsigned want;
-	struct vx_box box; /* inside the cell */
-	bool taken;        /* a worker is serving it: only that worker may settle it */
-	int code;          /* its outcome */
+	struct vx_box box;    /* inside the cell */
+	uint32_t chan, nchan; /* inside the slab; counted as the volume's channels */
+	bool taken;           /* a worker is serving it: only that worker may settle it */
+	int code;             /* its outcome */
 };
 
 struct vx_request {
@@ -36,6 +37,7 @@ struct vx_task {
 	struct vx_source *src;
 	unsigned mip;
 	struct vx_box cell_box;
+	uint32_t chan, nchan; /* of its slab */
 	uint32_t client;
 	enum vx_task_state state;
 	struct vx_link parts;

@@ -18,13 +18,13 @@
 /* What the parts of a task are served from. */
 struct supply {
 	struct vx_buf *payload; /* unpacked chunk, or NULL */
-	bool zeros;             /* a missing chunk that counts as zeros */
+	bool zeros;             /* a missing chunk that counts as fill values */
 	struct vx_err err;
 };
 
 static struct vx_chunk_form form_of(const struct vx_task *t)
 {
-	return vx_scale_form(t->src->meta, &t->src->meta->scales[t->mip], &t->cell_box);
+	return vx_scale_form(t->src->meta, &t->src->meta->scales[t->mip], t->key.grid, &t->key.cell);
 }
 
 static void prefix_chunk(const struct vx_task *t, struct vx_err *e)
@@ -32,7 +32,7 @@ static void prefix_chunk(const struct vx_task *t, struct vx_err *e)
 	const struct vx_scale *s = &t->src->meta->scales[t->mip];
 	char name[256];
 
-	if (vx_precomputed_chunk_name(s, &t->cell_box, name, sizeof name) < 0)
+	if (t->src->meta->format->chunk_name(s, t->key.grid, &t->key.cell, name, sizeof name) < 0)
 		snprintf(name, sizeof name, "%.200s/...", s->key);
 	vx_fail_prefix(e, "chunk %s", name);
 }
@@ -42,8 +42,10 @@ static void prefix_chunk(const struct vx_task *t, struct vx_err *e)
 static struct vx_place place_of(const struct vx_part *p, const struct vx_box *part, uint32_t width)
 {
 	const struct vx_want *w = &p->job->want[p->want];
+	struct vx_place to = vx_place_at(&w->to, &w->box, part, width);
 
-	return vx_place_at(&w->to, &w->box, part, width);
+	to.at += (p->chan - w->chan) * to.chan;
+	return to;
 }
 
 static void extents(const struct vx_box *b, uint64_t n[3])
@@ -55,12 +57,10 @@ static void extents(const struct vx_box *b, uint64_t n[3])
 static void mark_landed(const struct vx_task *t, const struct vx_part *p)
 {
 	struct vx_cbox *b = p->job->into;
-	uint64_t bit = 0;
+	uint64_t bit;
 
-	if (!b || p->want != 0)
+	if (!b || p->want != 0 || !vx_cbox_bit(b, &t->key.cell, &bit))
 		return;
-	for (int d = 2; d >= 0; d--)
-		bit = bit * b->cell_n[d] + (t->key.cell[d] - b->cell_lo[d]);
 	atomic_fetch_or(&b->landed[bit / 64], (uint64_t)1 << (bit % 64));
 }
 
@@ -77,11 +77,11 @@ static int serve_part(const struct vx_task *t, const struct vx_part *p, const st
 		return 0;
 	if (s->zeros) {
 		extents(&p->box, n);
-		vx_place_zero(&to, n, want->nchan, form.width);
+		vx_place_fill(&to, n, p->nchan, form.width, scale->fill);
 		return 0;
 	}
-	form.pick.first = want->chan;
-	form.pick.some = want->nchan;
+	form.pick.first = p->chan - t->chan;
+	form.pick.some = p->nchan;
 	for (int d = 0; d < 3; d++) {
 		rel.lo[d] = p->box.lo[d] - t->cell_box.lo[d];
 		rel.hi[d] = p->box.hi[d] - t->cell_box.lo[d];
@@ -91,10 +91,10 @@ static int serve_part(const struct vx_task *t, const struct vx_part *p, const st
 
 static uint64_t part_bytes(const struct vx_task *t, const struct vx_part *p)
 {
-	uint64_t bytes = 0;
+	uint64_t voxels = 0;
 
-	vx_volume_box_bytes(t->src->meta, &p->box, &bytes);
-	return bytes;
+	vx_box_voxels(&p->box, &voxels);
+	return voxels * p->nchan * vx_dtype_width(t->src->meta->dtype);
 }
 
 /* Copies a part from boxes that hold it; false when they do not. */
@@ -108,14 +108,14 @@ static bool serve_from_boxes(struct vx_worker *w, const struct vx_task *t, const
 
 	if (!want->to.at)
 		return false;
-	n = vx_cache_cover(g->cache, t->src, t->mip, t->key.grid, t->key.cell, &p->box, piece);
+	n = vx_cache_cover(g->cache, t->src, t->mip, t->key.grid, &t->key.cell, &p->box, piece);
 	for (unsigned i = 0; i < n; i++) {
 		struct vx_place to = place_of(p, &piece[i].box, width);
 		uint64_t ext[3];
 
 		extents(&piece[i].box, ext);
-		piece[i].from.at += want->chan * piece[i].from.chan;
-		vx_place_copy(&to, &piece[i].from, ext, want->nchan, width);
+		piece[i].from.at += p->chan * piece[i].from.chan;
+		vx_place_copy(&to, &piece[i].from, ext, p->nchan, width);
 	}
 	if (!n)
 		return false;
@@ -229,13 +229,13 @@ static void fetch_init(struct vx_fetch *f, const struct vx_task *t)
 {
 	const struct vx_scale *s = &t->src->meta->scales[t->mip];
 	struct vx_chunk_form form = form_of(t);
-	uint64_t max = s->codec->max_payload(&form);
+	uint64_t max = s->codec->expand ? s->codec->max_stored(&form) : s->codec->max_payload(&form);
 
 	memset(f, 0, sizeof *f);
 	f->cap = max + max / 8 + 65536; /* packing may grow what it cannot shrink */
 	f->expect = atomic_load_explicit(&t->src->stored_bytes[t->mip], memory_order_relaxed);
-	f->suffixes = true;
-	if (vx_precomputed_chunk_name(s, &t->cell_box, f->key, sizeof f->key) < 0)
+	f->suffixes = t->src->meta->format->packed_at_rest;
+	if (t->src->meta->format->chunk_name(s, t->key.grid, &t->key.cell, f->key, sizeof f->key) < 0)
 		f->key[0] = 0; /* keys are checked when the volume is opened; the store refuses an empty one */
 }
 
@@ -247,17 +247,29 @@ static void learn_size(struct vx_task *t, uint64_t bytes)
 	atomic_store_explicit(mean, old ? (old * 7 + bytes) / 8 : bytes, memory_order_relaxed);
 }
 
+static int unpack_body(struct vx_pool *pool, const struct vx_codec *c, const struct vx_chunk_form *form,
+		       enum vx_pack pack, struct vx_buf *body, struct vx_buf **ret, struct vx_err *e)
+{
+	VX_AUTO_BUF struct vx_buf *stored = NULL;
+	int r;
+
+	if (!c->expand)
+		return vx_unpack(pool, pack, body, c->exact_payload(form), c->max_payload(form), ret, e);
+	r = vx_unpack(pool, pack, body, 0, c->max_stored(form), &stored, e);
+	return r < 0 ? r : c->expand(pool, form, stored, ret, e);
+}
+
 /* From what the store said to something parts can be served from. */
 static void unpack(struct vx_worker *w, struct vx_task *t, struct vx_fetched *got, struct supply *s)
 {
 	const struct vx_scale *scale = &t->src->meta->scales[t->mip];
 	struct vx_chunk_form form = form_of(t);
-	enum vx_pack pack = VX_PACK_UNKNOWN;
+	enum vx_pack pack = t->src->meta->format->packed_at_rest ? VX_PACK_UNKNOWN : VX_PACK_NONE;
 	int r;
 
 	if (got->err.code == -ENODATA) {
 		VX_COUNT(chunks_missing);
-		s->zeros = t->src->fill_missing;
+		s->zeros = t->src->fill_missing || t->src->meta->format->missing_fills;
 		if (!s->zeros) {
 			vx_fail(&s->err, -ENODATA, "it is not in the store (mount with missing=fill to read zeros)");
 			prefix_chunk(t, &s->err);
@@ -273,12 +285,37 @@ static void unpack(struct vx_worker *w, struct vx_task *t, struct vx_fetched *go
 	learn_size(t, got->body->len);
 	r = got->content_encoding[0] ? vx_pack_from_content_encoding(got->content_encoding, &pack, &s->err) : 0;
 	if (r == 0)
-		r = vx_unpack(w->engine->pool, pack, got->body, scale->codec->exact_payload(&form),
-			      scale->codec->max_payload(&form), &s->payload, &s->err);
+		r = unpack_body(w->engine->pool, scale->codec, &form, pack, got->body, &s->payload, &s->err);
 	if (r < 0) {
 		VX_COUNT(chunks_failed);
 		prefix_chunk(t, &s->err);
 	}
+}
+
+/* Writes down what is worked on, so that one who finds this process dead knows what it died of. A chunk that servers
+ * have died of is refused. */
+static void mark(struct vx_worker *w, const struct vx_task *t, struct vx_err *e)
+{
+	struct vx_table *table = w->engine->opts.table;
+	struct vx_mark_key k = {.source = t->src->id,
+				.mip = t->mip,
+				.grid = t->key.grid,
+				.slab = t->key.cell.slab,
+				.cell = {t->key.cell.at[0], t->key.cell.at[1], t->key.cell.at[2]}};
+
+	if (!table)
+		return;
+	vx_table_mark(table, (unsigned)vx_engine_worker_self(), &k);
+	if (!vx_table_is_poison(table, &k))
+		return;
+	vx_fail(e, -EBADMSG, "servers have died of it; it is not tried again");
+	prefix_chunk(t, e);
+}
+
+static void unmark(struct vx_worker *w)
+{
+	if (w->engine->opts.table)
+		vx_table_mark(w->engine->opts.table, (unsigned)vx_engine_worker_self(), NULL);
 }
 
 static void serve_fetched(struct vx_worker *w, struct vx_task *t, struct vx_fetched *got)
@@ -286,11 +323,14 @@ static void serve_fetched(struct vx_worker *w, struct vx_task *t, struct vx_fetc
 	struct supply s = {0};
 	uint64_t t0 = vx_now_ns();
 
+	if (!got->err.code)
+		mark(w, t, &got->err);
 	unpack(w, t, got, &s);
 	vx_buf_put(vx_steal(got->body));
 	if (s.payload)
 		VX_COUNT(chunks_decoded);
 	serve_all(w, t, &s, true); /* frees t */
+	unmark(w);
 	VX_TIMING(decode, vx_now_ns() - t0);
 }
 

@@ -2,8 +2,8 @@
  * From a cloudpath to an open volume. Also accepts the spelling that puts the format behind a bar, and plain paths.
  */
 #include "sched/source.h"
+#include "sched/docs.h"
 
-#include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -54,47 +54,16 @@ static char *name_from_url(const char *url)
 	return name;
 }
 
-struct sync_fetch {
-	struct vx_fetch fetch;
-	struct vx_fetched got;
-	sem_t ready;
-};
-
-static void sync_done(struct vx_fetch *r, struct vx_fetched *got)
-{
-	struct sync_fetch *s = vx_container_of(r, struct sync_fetch, fetch);
-
-	s->got = *got;
-	sem_post(&s->ready);
-}
-
 static int read_info(struct vx_source *s, struct vx_err *e)
 {
-	struct sync_fetch f = {.fetch = {.key = "info", .cap = VX_MAX_INFO_BYTES, .done = sync_done}};
-	enum vx_pack pack = VX_PACK_UNKNOWN;
-	VX_AUTO_BUF struct vx_buf *packed = NULL;
-	VX_AUTO_BUF struct vx_buf *plain = NULL;
-	int r;
+	VX_AUTO_BUF struct vx_buf *text = NULL;
+	int r = vx_doc_read(s->store, "info", VX_MAX_INFO_BYTES, &text, e);
 
-	sem_init(&f.ready, 0, 0);
-	vx_store_submit(s->store, &f.fetch);
-	while (sem_wait(&f.ready) < 0)
-		continue;
-	sem_destroy(&f.ready);
-	packed = f.got.body;
-	if (f.got.err.code == -ENODATA)
+	if (r == -ENODATA)
 		return vx_fail(e, -ENOENT, "%s has no `info` document: not a Precomputed volume", s->url);
-	if (f.got.err.code) {
-		*e = f.got.err;
-		return e->code;
-	}
-	r = f.got.content_encoding[0] ? vx_pack_from_content_encoding(f.got.content_encoding, &pack, e) : 0;
-	if (r == 0 && packed->len == 0)
-		r = vx_fail(e, -EBADMSG, "the document is empty");
-	if (r == 0)
-		r = vx_unpack(packed->pool, pack, packed, 0, VX_MAX_INFO_BYTES, &plain, e);
-	if (r == 0)
-		r = vx_precomputed_parse((const char *)plain->data, plain->len, &s->meta, e);
+	if (r < 0)
+		return r;
+	r = vx_precomputed_parse((const char *)text->data, text->len, &s->meta, e);
 	return r < 0 ? vx_fail_prefix(e, "%s/info", s->url) : 0;
 }
 

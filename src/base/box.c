@@ -154,6 +154,31 @@ void vx_place_copy(const struct vx_place *to, const struct vx_place *from, const
 				  from->at + c * from->chan + z * from->plane, from->row, f.rows, f.bytes);
 }
 
+/* Copies the first `width` bytes of the row over the rest of it. */
+static void fill_row(uint8_t *row, size_t bytes, const uint8_t *value, uint32_t width)
+{
+	size_t done = width;
+
+	memcpy(row, value, width);
+	while (done < bytes) {
+		size_t n = done < bytes - done ? done : bytes - done;
+
+		memcpy(row + done, row, n);
+		done += n;
+	}
+}
+
+void vx_place_fill(const struct vx_place *to, const uint64_t n[3], uint32_t channels, uint32_t width,
+		   const uint8_t *value)
+{
+	struct folded f = fold(to, to, n, channels, width);
+
+	for (uint64_t c = 0; c < f.chans; c++)
+		for (uint64_t z = 0; z < f.planes; z++)
+			for (uint64_t y = 0; y < f.rows; y++)
+				fill_row(to->at + c * to->chan + z * to->plane + y * to->row, f.bytes, value, width);
+}
+
 void vx_place_zero(const struct vx_place *to, const uint64_t n[3], uint32_t channels, uint32_t width)
 {
 	struct folded f = fold(to, to, n, channels, width);

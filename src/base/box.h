@@ -56,5 +56,8 @@ void vx_place_copy(const struct vx_place *to, const struct vx_place *from, const
 		   uint32_t width);
 
 void vx_place_zero(const struct vx_place *to, const uint64_t n[3], uint32_t channels, uint32_t width);
+/* The same with one voxel's `width` bytes of `value`. */
+void vx_place_fill(const struct vx_place *to, const uint64_t n[3], uint32_t channels, uint32_t width,
+		   const uint8_t *value);
 
 #endif

@@ -12,10 +12,11 @@
 
 /* What a codec must know of the chunk beforehand. The chunk's own box is [0,n). */
 struct vx_chunk_form {
-	uint64_t n[3];     /* voxels along x, y, z: the clipped cell, each >= 1 */
-	uint32_t channels; /* >= 1 */
-	uint32_t width;    /* bytes of one voxel of one channel: 1, 2, 4, 8 */
-	uint32_t block[3]; /* compressed_segmentation only */
+	uint64_t n[3];      /* voxels along x, y, z: the clipped cell, each >= 1 */
+	uint32_t channels;  /* >= 1 */
+	uint32_t width;     /* bytes of one voxel of one channel: 1, 2, 4, 8 */
+	uint32_t block[3];  /* compressed_segmentation only */
+	const void *params; /* the codec's own, of the scale; constant */
 	/* The channels to decode: `some` of them from `first` on; 0: all. */
 	struct {
 		uint32_t first, some;
@@ -37,11 +38,19 @@ static inline uint64_t vx_chunk_form_bytes(const struct vx_chunk_form *f)
 struct vx_codec {
 	const char *name; /* as the format spells it */
 
+	/* Optional. From the bytes of the chunk as the format defines them to the payload that `decode` cuts from
+	 * and that is kept: for what cannot be cut as it is stored (images, compressors). *ret is a new buffer of
+	 * `pool`, or `stored` with another reference. -EBADMSG and a sentence for what is damaged. `max_stored`
+	 * comes with it: the largest such bytes that a sound chunk can have. */
+	int (*expand)(struct vx_pool *pool, const struct vx_chunk_form *f, struct vx_buf *stored, struct vx_buf **ret,
+		      struct vx_err *e);
+	uint64_t (*max_stored)(const struct vx_chunk_form *f);
+
 	/* The largest payload that a sound chunk of this form can have: nothing larger is inflated
 	 * or kept. */
 	uint64_t (*max_payload)(const struct vx_chunk_form *f);
 
-	/* The payload's exact length where the form fixes it (raw), else 0. */
+	/* The payload's exact length where the form fixes it (raw, images), else 0. */
 	uint64_t (*exact_payload)(const struct vx_chunk_form *f);
 
 	/* Decodes the voxels of `part` (inside [0,n), not empty), the picked channels, to `to`, which is

@@ -170,8 +170,9 @@ static bool put_document(FILE *f, const struct vx_volume *v, unsigned scale, con
 	bool ok;
 
 	fputs("{\n", f);
-	ok = put_member(f, "name", name) && put_member(f, "source", source) && put_member(f, "format", "precomputed") &&
-	     put_member(f, "type", v->type) && put_member(f, "dtype", vx_dtype_name(v->dtype));
+	ok = put_member(f, "name", name) && put_member(f, "source", source) &&
+	     put_member(f, "format", v->format->name) && put_member(f, "type", v->type) &&
+	     put_member(f, "dtype", vx_dtype_name(v->dtype));
 	fprintf(f, "  \"channels\": %" PRIu32 ",\n  \"scale\": %u,\n  ", v->channels, scale);
 	ok = ok && put_state(f, s, ",\n  ");
 	fputs(",\n", f);

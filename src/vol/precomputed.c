@@ -115,7 +115,7 @@ static int parse_resolution(const struct vx_json *scale, struct vx_scale *s, str
 }
 
 /* Needs the bounds. */
-static int parse_grids(const struct vx_json *scale, struct vx_scale *s, struct vx_err *e)
+static int parse_grids(const struct vx_json *scale, const struct vx_volume *v, struct vx_scale *s, struct vx_err *e)
 {
 	VX_AUTO_FREE struct vx_grid *grids = NULL;
 	struct vx_json j, item;
@@ -137,6 +137,8 @@ static int parse_grids(const struct vx_json *scale, struct vx_scale *s, struct v
 			grids[i].chunk[d] = (uint64_t)chunk[d];
 			grids[i].cells[d] = vx_div_up(vx_box_extent(&s->bounds, d), grids[i].chunk[d]);
 		}
+		grids[i].chunk_c = v->channels;
+		grids[i].slabs = 1;
 	}
 	s->grids = vx_steal(grids);
 	s->ngrids = (unsigned)n;
@@ -212,11 +214,34 @@ static int parse_scale(const struct vx_json *scale, const struct vx_volume *v, s
 	int r = vx_json_object(scale, e);
 
 	if (r < 0 || (r = parse_key(scale, s, e)) < 0 || (r = parse_bounds(scale, s, e)) < 0 ||
-	    (r = parse_resolution(scale, s, e)) < 0 || (r = parse_grids(scale, s, e)) < 0 ||
+	    (r = parse_resolution(scale, s, e)) < 0 || (r = parse_grids(scale, v, s, e)) < 0 ||
 	    (r = parse_encoding(scale, s, e)) < 0 || (r = parse_block(scale, v, s, e)) < 0)
 		return r;
 	return check_bytes(scale, v, s, e);
 }
+
+int vx_precomputed_chunk_name(const struct vx_scale *s, const struct vx_box *cell_box, char *ret, size_t size)
+{
+	char name[VX_BOX_NAME_MAX];
+	int n;
+
+	vx_box_print(cell_box, name);
+	n = snprintf(ret, size, "%s%s%s", s->key, s->key[0] ? "/" : "", name);
+	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : n;
+}
+
+static int chunk_name(const struct vx_scale *s, unsigned grid, const struct vx_cell *cell, char *ret, size_t size)
+{
+	struct vx_box box = vx_scale_cell_box(s, grid, cell->at);
+
+	return vx_precomputed_chunk_name(s, &box, ret, size);
+}
+
+const struct vx_format vx_format_precomputed = {
+    .name = "precomputed",
+    .chunk_name = chunk_name,
+    .packed_at_rest = true,
+};
 
 /* ---- the document ---- */
 
@@ -265,7 +290,7 @@ static int parse_head(const struct vx_json *top, struct vx_volume *v, struct vx_
 	r = vx_json_get(top, "data_type", &j, e);
 	if (r < 0 || (r = vx_json_string(&j, &text, e)) < 0)
 		return r;
-	if (!vx_dtype_find(text, &v->dtype))
+	if (!vx_dtype_find(text, &v->dtype) || v->dtype > VX_F32)
 		return vx_fail(e, -EOPNOTSUPP, "%s %s is not supported", j.path, vx_quote(text).text);
 	r = vx_json_get(top, "num_channels", &j, e);
 	if (r < 0 || (r = vx_json_int(&j, 1, VX_MAX_CHANNELS, &channels, e)) < 0)
@@ -315,6 +340,7 @@ int vx_precomputed_parse(const char *json, size_t len, struct vx_volume **ret, s
 	v = calloc(1, sizeof *v);
 	if (!v)
 		return no_memory(e);
+	v->format = &vx_format_precomputed;
 	if ((r = check_is_volume(&top, e)) < 0 || (r = parse_head(&top, v, e)) < 0 ||
 	    (r = parse_scales(&top, v, e)) < 0)
 		return r;

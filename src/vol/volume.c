@@ -18,6 +18,9 @@ void vx_volume_free(struct vx_volume **v)
 		free((*v)->scales[i].key);
 		free((*v)->scales[i].encoding);
 		free((*v)->scales[i].grids);
+		free((*v)->scales[i].sharding);
+		if ((*v)->scales[i].params)
+			(*v)->scales[i].free_params((*v)->scales[i].params);
 	}
 	free((*v)->scales);
 	free((*v)->type);
@@ -74,25 +77,29 @@ unsigned vx_scale_best_grid(const struct vx_scale *s, const struct vx_box *box)
 	return best;
 }
 
-struct vx_chunk_form vx_scale_form(const struct vx_volume *v, const struct vx_scale *s, const struct vx_box *cell_box)
+void vx_scale_slab(const struct vx_volume *v, const struct vx_scale *s, unsigned grid, uint32_t slab, uint32_t *first,
+		   uint32_t *n)
 {
-	struct vx_chunk_form f = {.channels = v->channels, .width = vx_dtype_width(v->dtype)};
+	uint32_t chunk = s->grids[grid].chunk_c;
 
+	assert(slab < s->grids[grid].slabs);
+	*first = slab * chunk;
+	*n = v->channels - *first < chunk ? v->channels - *first : chunk;
+}
+
+struct vx_chunk_form vx_scale_form(const struct vx_volume *v, const struct vx_scale *s, unsigned grid,
+				   const struct vx_cell *cell)
+{
+	struct vx_box box = vx_scale_cell_box(s, grid, cell->at);
+	struct vx_chunk_form f = {.width = vx_dtype_width(v->dtype), .params = s->params};
+	uint32_t first;
+
+	vx_scale_slab(v, s, grid, cell->slab, &first, &f.channels);
 	for (int d = 0; d < 3; d++) {
-		f.n[d] = vx_box_extent(cell_box, d);
+		f.n[d] = vx_box_extent(&box, d);
 		f.block[d] = s->block[d];
 	}
 	return f;
-}
-
-int vx_precomputed_chunk_name(const struct vx_scale *s, const struct vx_box *cell_box, char *ret, size_t size)
-{
-	char box[VX_BOX_NAME_MAX];
-	int n;
-
-	vx_box_print(cell_box, box);
-	n = snprintf(ret, size, "%s%s%s", s->key, s->key[0] ? "/" : "", box);
-	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : n;
 }
 
 bool vx_volume_box_bytes(const struct vx_volume *v, const struct vx_box *box, uint64_t *ret)

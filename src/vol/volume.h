@@ -8,8 +8,9 @@
 #include "base/box.h"
 #include "base/err.h"
 #include "codec/codec.h"
+#include "vol/shard.h"
 
-enum vx_dtype { VX_U8, VX_I8, VX_U16, VX_I16, VX_U32, VX_I32, VX_U64, VX_I64, VX_F32 };
+enum vx_dtype { VX_U8, VX_I8, VX_U16, VX_I16, VX_U32, VX_I32, VX_U64, VX_I64, VX_F32, VX_F64, VX_F16, VX_BOOL };
 
 const char *vx_dtype_name(enum vx_dtype t); /* "uint8", as numpy says it */
 uint32_t vx_dtype_width(enum vx_dtype t);
@@ -19,7 +20,28 @@ bool vx_dtype_find(const char *name, enum vx_dtype *ret); /* case-insensitive */
 struct vx_grid {
 	uint64_t chunk[3]; /* voxels of a whole chunk */
 	uint64_t cells[3]; /* chunks along each axis */
+	uint32_t chunk_c;  /* channels of a whole chunk */
+	uint32_t slabs;    /* chunks along the channel axis */
 };
+
+/* One chunk: a cell of the grid, and a slab of its channels. */
+struct vx_cell {
+	uint64_t at[3];
+	uint32_t slab;
+};
+
+struct vx_scale;
+
+/* The rules by which a format stores the chunks of a scale. */
+struct vx_format {
+	const char *name; /* "precomputed" */
+	/* The key of a chunk's object, relative to the volume's directory; the length, or -ENAMETOOLONG. */
+	int (*chunk_name)(const struct vx_scale *s, unsigned grid, const struct vx_cell *cell, char *ret, size_t size);
+	bool packed_at_rest; /* objects may be packed beyond what the metadata says: by suffix or magic */
+	bool missing_fills;  /* a chunk that is not there is the fill value; else that is an error unless asked for */
+};
+
+extern const struct vx_format vx_format_precomputed;
 
 struct vx_scale {
 	char *key;            /* directory of the chunks, relative to the volume's, normalised, may begin with
@@ -29,6 +51,11 @@ struct vx_scale {
 	char *encoding;       /* as the metadata spells it: the name of a codec that may be unknown here */
 	const struct vx_codec *codec;
 	uint32_t block[3]; /* compressed_segmentation_block_size */
+	void *params;      /* what the codec and the format need to know besides; owned */
+	void (*free_params)(void *params);
+	struct vx_sharding
+	    *sharding;   /* owned; NULL: each chunk is an object of its own. Else chunk_name names its shard */
+	uint8_t fill[8]; /* one voxel of a chunk that is not there */
 	unsigned ngrids;
 	struct vx_grid *grids;
 	struct vx_err bad; /* code != 0: this scale cannot be read, and why. The fields above are then there to
@@ -36,6 +63,7 @@ struct vx_scale {
 };
 
 struct vx_volume {
+	const struct vx_format *format;
 	char *type; /* "image" or "segmentation", as the metadata says */
 	enum vx_dtype dtype;
 	uint32_t channels;
@@ -62,10 +90,15 @@ struct vx_box vx_scale_cell_box(const struct vx_scale *s, unsigned grid, const u
 /* The grid that costs least for the box: fewest bytes of chunks touched, then fewest chunks. */
 unsigned vx_scale_best_grid(const struct vx_scale *s, const struct vx_box *box);
 
-struct vx_chunk_form vx_scale_form(const struct vx_volume *v, const struct vx_scale *s, const struct vx_box *cell_box);
+/* Channels [*first, *first + *n) of a slab. */
+void vx_scale_slab(const struct vx_volume *v, const struct vx_scale *s, unsigned grid, uint32_t slab, uint32_t *first,
+		   uint32_t *n);
 
 /* "<key>/x0-x1_y0-y1_z0-z1"; returns the length, or -ENAMETOOLONG. */
 int vx_precomputed_chunk_name(const struct vx_scale *s, const struct vx_box *cell_box, char *ret, size_t size);
+
+struct vx_chunk_form vx_scale_form(const struct vx_volume *v, const struct vx_scale *s, unsigned grid,
+				   const struct vx_cell *cell);
 
 /* Bytes of a box of this volume; false when they do not fit 63 bits. */
 bool vx_volume_box_bytes(const struct vx_volume *v, const struct vx_box *box, uint64_t *ret);

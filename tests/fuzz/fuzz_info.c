@@ -30,7 +30,7 @@ static void check_cell(const struct vx_volume *v, const struct vx_scale *s, unsi
 	vx_scale_cells(s, g, &b, lo, hi);
 	for (int d = 0; d < 3; d++)
 		must(lo[d] == cell[d] && hi[d] == cell[d] + 1);
-	f = vx_scale_form(v, s, &b);
+	f = vx_scale_form(v, s, g, &(struct vx_cell){.at = {cell[0], cell[1], cell[2]}});
 	must(vx_volume_box_bytes(v, &b, &bytes) && bytes == vx_chunk_form_bytes(&f) && bytes <= VX_MAX_CHUNK_BYTES);
 	must(vx_scale_best_grid(s, &b) < s->ngrids);
 	n = vx_precomputed_chunk_name(s, &b, name, sizeof name);

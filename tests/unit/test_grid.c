@@ -104,8 +104,9 @@ END_TEST
 
 START_TEST(best_grid_examples)
 {
-	struct vx_grid grids[] = {
-	    {{64, 64, 64}, {16, 16, 16}}, {{1024, 1024, 1}, {1, 1, 1024}}, {{32, 32, 32}, {32, 32, 32}}};
+	struct vx_grid grids[] = {{{64, 64, 64}, {16, 16, 16}, 1, 1},
+				  {{1024, 1024, 1}, {1, 1, 1024}, 1, 1},
+				  {{32, 32, 32}, {32, 32, 32}, 1, 1}};
 	struct vx_scale s = {.bounds = {{0, 0, 0}, {1024, 1024, 1024}}, .ngrids = 3, .grids = grids};
 
 	ck_assert_uint_eq(vx_scale_best_grid(&s, &(struct vx_box){{0, 0, 5}, {1024, 1024, 6}}), 1);
@@ -118,8 +119,8 @@ END_TEST
 START_TEST(grids_at_the_limits)
 {
 	/* one row of 2^48 voxels that ends at the last coordinate, in chunks that do not divide it */
-	struct vx_grid grids[] = {{{3, 1, 1}, {(VX_MAX_EXTENT + 2) / 3, 1, 1}},
-				  {{VX_MAX_EXTENT, VX_MAX_EXTENT, 1}, {1, 1, 1}}};
+	struct vx_grid grids[] = {{{3, 1, 1}, {(VX_MAX_EXTENT + 2) / 3, 1, 1}, 1, 1},
+				  {{VX_MAX_EXTENT, VX_MAX_EXTENT, 1}, {1, 1, 1}, 1, 1}};
 	struct vx_scale s = {
 	    .bounds = {{0, -VX_MAX_EXTENT, 5}, {VX_MAX_EXTENT, 1 - VX_MAX_EXTENT, 6}}, .ngrids = 2, .grids = grids};
 	const uint64_t last[3] = {(VX_MAX_EXTENT + 2) / 3 - 1, 0, 0};
@@ -141,12 +142,15 @@ END_TEST
 START_TEST(forms_and_bytes)
 {
 	struct vx_volume v = {.dtype = VX_U64, .channels = 3};
-	struct vx_scale s = {.block = {8, 7, 6}};
-	struct vx_chunk_form f = vx_scale_form(&v, &s, &(struct vx_box){{-1, 0, 10}, {4, 6, 17}});
+	struct vx_grid g = {.chunk = {5, 6, 7}, .cells = {1, 1, 1}, .chunk_c = 2, .slabs = 2};
+	struct vx_scale s = {
+	    .block = {8, 7, 6}, .bounds = {{-1, 0, 10}, {4, 6, 17}}, .ngrids = 1, .grids = &g, .params = &g};
+	struct vx_chunk_form f = vx_scale_form(&v, &s, 0, &(struct vx_cell){.slab = 0});
 	struct vx_box b = {{0, 0, 0}, {1 << 20, 1 << 20, 1 << 20}};
 	uint64_t bytes = 0;
 
-	ck_assert(f.n[0] == 5 && f.n[1] == 6 && f.n[2] == 7 && f.channels == 3 && f.width == 8);
+	ck_assert(f.n[0] == 5 && f.n[1] == 6 && f.n[2] == 7 && f.channels == 2 && f.width == 8);
+	ck_assert(f.params == &g && vx_scale_form(&v, &s, 0, &(struct vx_cell){.slab = 1}).channels == 1);
 	ck_assert(f.block[0] == 8 && f.block[1] == 7 && f.block[2] == 6);
 	ck_assert(vx_volume_box_bytes(&v, &(struct vx_box){{-1, 0, 10}, {4, 6, 17}}, &bytes) && bytes == 5040);
 	ck_assert(!vx_volume_box_bytes(&v, &b, &bytes));

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Chunks of Zarr and N5: an array of up to five axes, stored through a chain of compressors and checksums. The chain is
+ * undone first (that is the payload that is kept), then boxes are cut out of the array, axes permuted and bytes swapped
+ * on the way. Pure functions of bytes that may be hostile; any thread.
+ */
+#ifndef VX_CODEC_CHAIN_H
+#define VX_CODEC_CHAIN_H
+
+#include "codec/codec.h"
+
+#define VX_CHAIN_RANK_MAX 5
+#define VX_CHAIN_LINKS_MAX 8
+
+enum vx_link_kind {
+	VX_LINK_GZIP,
+	VX_LINK_ZLIB,
+	VX_LINK_ZSTD,
+	VX_LINK_BLOSC,
+	VX_LINK_LZ4,      /* numcodecs: the length, 4 bytes little-endian, then one block */
+	VX_LINK_LZ4_JAVA, /* N5: blocks of lz4-java's LZ4BlockOutputStream */
+	VX_LINK_BZIP2,
+	VX_LINK_XZ,
+	VX_LINK_CRC32C, /* 4 bytes little-endian behind the data */
+};
+
+enum vx_chain_axis {
+	VX_AXIS_X,
+	VX_AXIS_Y,
+	VX_AXIS_Z,
+	VX_AXIS_CHANNEL,
+	VX_AXIS_ONE /* of length 1: time, or none of ours */
+};
+
+/* vx_chunk_form.params of vx_codec_chain; constant. */
+struct vx_chain {
+	unsigned nlinks;
+	enum vx_link_kind link[VX_CHAIN_LINKS_MAX]; /* in the order in which they are undone */
+	bool n5;                                    /* what is stored begins with N5's block header */
+	bool big_endian;
+	bool is_bool; /* any byte but 0 and 1 is damage */
+	unsigned rank;
+	/* The axes as stored, the slowest first, and the lengths of a whole chunk (Zarr stores edge chunks whole; N5
+	 * may cut them short, its header says). Each of x, y, z and channel occurs at most once; those that do not
+	 * have length 1. */
+	enum vx_chain_axis axis[VX_CHAIN_RANK_MAX];
+	uint64_t shape[VX_CHAIN_RANK_MAX];
+	uint32_t width; /* bytes of an element */
+};
+
+/* "zarr" and "n5" volumes use this codec; its form's params are a struct vx_chain. It is not in the table of names. */
+extern const struct vx_codec vx_codec_chain;
+
+#endif
