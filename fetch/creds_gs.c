@@ -191,7 +191,7 @@ static int make_hmac(const char *id, const char *secret, struct vx_token **ret, 
 static int from_hmac(struct vx_tokens *ts, const char *bucket, struct vx_token **ret, struct vx_err *e)
 {
 	const char *id = env("GS_ACCESS_KEY_ID"), *secret = env("GS_SECRET_ACCESS_KEY");
-	VX_AUTO_FREE char *path = env("BOTO_CONFIG") ? strdup(env("BOTO_CONFIG")) : vx_secret_path(NULL, ".boto", "");
+	VX_AUTO_FREE char *path = vx_secret_path("BOTO_CONFIG", ".boto", "");
 	VX_AUTO_SECRET char *text = NULL;
 	char file_id[256], file_secret[256];
 	int r;

@@ -116,7 +116,7 @@ bool vx_netrc_find(const char *text, const char *host, char **ret_login, char **
 
 static int from_netrc(const char *host, struct vx_token **ret, struct vx_err *e)
 {
-	VX_AUTO_FREE char *path = getenv("NETRC") ? strdup(getenv("NETRC")) : vx_secret_path(NULL, ".netrc", "");
+	VX_AUTO_FREE char *path = vx_secret_path("NETRC", ".netrc", "");
 	VX_AUTO_SECRET char *text = NULL, *login = NULL, *password = NULL;
 	VX_AUTO_TOKEN struct vx_token *t = NULL;
 

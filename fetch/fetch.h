@@ -86,6 +86,11 @@ void vx_store_submit(struct vx_store *s, struct vx_fetch *r);
  * done yet. */
 void vx_store_cancel(struct vx_fetch *r);
 
+/* Tells every place on disk where credentials and certificates may be read from, now or later, as the environment says
+ * it: files and directories, most of which need not be there. For who locks files away, before the first store is
+ * opened. Any thread. */
+void vx_fetch_secret_places(void (*tell)(void *ctx, const char *path), void *ctx);
+
 /* Transfers under way and waiting, for the gauges. */
 void vx_fetcher_depth(struct vx_fetcher *f, unsigned *ret_active, unsigned *ret_waiting);
 

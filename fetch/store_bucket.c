@@ -24,7 +24,7 @@
 
 struct bucket_store {
 	struct vx_store base;
-	struct vx_identity *identity;
+	struct vx_holder *holder;
 	bool google;
 	bool payer;     /* the reader pays */
 	char *endpoint; /* "https://host", maybe with a path; NULL: Amazon's */
@@ -74,7 +74,7 @@ static int bucket_aim(struct vx_store *s, struct vx_attempt *a, struct vx_err *e
 	char base[1024], key[2 * VX_MAX_URL], url[VX_MAX_URL + 1];
 	struct vx_url u = {.origin = base, .path = (char[]){""}, .query = (char[]){""}};
 	const char *region = bs->region;
-	int r = vx_identity_use(bs->identity, time(NULL), &a->token, e);
+	int r = vx_holder_use(bs->holder, time(NULL), &a->token, e);
 
 	if (r < 0)
 		return r;
@@ -104,7 +104,7 @@ static bool bucket_recover(struct vx_store *s, const struct vx_attempt *a)
 		return false;
 	if (status != 401 && (a->token->kind == VX_TOKEN_BEARER || (status != 400 && status != 403)))
 		return false;
-	return vx_identity_reject(bs->identity, a->token, time(NULL));
+	return vx_holder_reject(bs->holder, a->token, time(NULL));
 }
 
 /* --- opening --- */
@@ -249,8 +249,8 @@ static int open_parts(struct bucket_store *bs, struct vx_fetcher *f, const char 
 	base_of(bs, bs->region, base, sizeof base);
 	base[(strstr(base, "://") + 3 - base) + strcspn(strstr(base, "://") + 3, "/")] = 0;
 	bs->base.host = vx_fetcher_host(f, base);
-	bs->identity = vx_identity_get(f->tokens, bs->google ? vx_creds_gs : vx_creds_aws, bs->bucket);
-	return bs->base.host && bs->identity ? 0 : out_of_memory(e);
+	bs->holder = vx_holder_get(f->tokens, bs->google ? vx_creds_gs : vx_creds_aws, bs->bucket);
+	return bs->base.host && bs->holder ? 0 : out_of_memory(e);
 }
 
 static int bucket_open(struct vx_store **ret, struct vx_fetcher *f, const char *url, struct vx_err *e)

@@ -18,8 +18,8 @@
 struct http_store {
 	struct vx_store base;
 	struct vx_url url;
-	struct vx_token *own;         /* the URL's user and password, or NULL */
-	struct vx_identity *identity; /* NULL: nothing is kept for the host */
+	struct vx_token *own;     /* the URL's user and password, or NULL */
+	struct vx_holder *holder; /* NULL: nothing is kept for the host */
 };
 
 static struct http_store *http_store(struct vx_store *s)
@@ -46,8 +46,8 @@ static int own_token(struct http_store *hs, struct vx_err *e)
 	return 0;
 }
 
-/* Only who keeps something for this host gets an identity. */
-static int find_identity(struct http_store *hs, struct vx_fetcher *f, struct vx_err *e)
+/* Only who keeps something for this host gets a holder. */
+static int find_holder(struct http_store *hs, struct vx_fetcher *f, struct vx_err *e)
 {
 	const char *host = strstr(hs->url.origin, "://") + 3;
 	VX_AUTO_TOKEN struct vx_token *t = NULL;
@@ -55,8 +55,8 @@ static int find_identity(struct http_store *hs, struct vx_fetcher *f, struct vx_
 
 	if (r < 0 || (t->kind == VX_TOKEN_NONE && !t->headers))
 		return r;
-	hs->identity = vx_identity_get(f->tokens, vx_creds_http, host);
-	return hs->identity ? 0 : vx_fail(e, -ENOMEM, "out of memory");
+	hs->holder = vx_holder_get(f->tokens, vx_creds_http, host);
+	return hs->holder ? 0 : vx_fail(e, -ENOMEM, "out of memory");
 }
 
 static int http_open_parts(struct http_store *hs, struct vx_fetcher *f, const char *url, struct vx_err *e)
@@ -76,7 +76,7 @@ static int http_open_parts(struct http_store *hs, struct vx_fetcher *f, const ch
 	hs->base.host = vx_fetcher_host(f, hs->url.origin);
 	if (!hs->base.host)
 		return vx_fail(e, -ENOMEM, "out of memory");
-	return hs->url.user ? own_token(hs, e) : find_identity(hs, f, e);
+	return hs->url.user ? own_token(hs, e) : find_holder(hs, f, e);
 }
 
 static int http_open(struct vx_store **ret, struct vx_fetcher *f, const char *url, struct vx_err *e)
@@ -101,8 +101,8 @@ static int http_aim(struct vx_store *s, struct vx_attempt *a, struct vx_err *e)
 	char url[VX_MAX_URL + 1];
 	int r = vx_url_join(&hs->url, a->of->fetch->key, url, sizeof url, e);
 
-	if (r == 0 && hs->identity)
-		r = vx_identity_use(hs->identity, time(NULL), &a->token, e);
+	if (r == 0 && hs->holder)
+		r = vx_holder_use(hs->holder, time(NULL), &a->token, e);
 	if (r < 0)
 		return r;
 	return vx_aim(a, &(struct vx_aim){.url = url, .follow = true}, hs->own ? hs->own : a->token, e);
@@ -112,7 +112,7 @@ static bool http_recover(struct vx_store *s, const struct vx_attempt *a)
 {
 	struct http_store *hs = http_store(s);
 
-	return a->answer.status == 401 && a->token && vx_identity_reject(hs->identity, a->token, time(NULL));
+	return a->answer.status == 401 && a->token && vx_holder_reject(hs->holder, a->token, time(NULL));
 }
 
 const struct vx_store_ops vx_store_http_ops = {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Tokens, identities, and when they are looked for: at first use, when a token is near its end (requests go on with
+ * Tokens, holders, and when they are looked for: at first use, when a token is near its end (requests go on with
  * the old one meanwhile), and after a store has refused one.
  */
 #include "fetch/token.h"
@@ -17,8 +17,8 @@
 #define AGAIN_SECONDS 5     /* after a search that failed, and during renewals */
 #define MISTRUST_SECONDS 30 /* between searches because stores refuse what is found */
 
-struct vx_identity {
-	struct vx_identity *next;
+struct vx_holder {
+	struct vx_holder *next;
 	struct vx_tokens *all;
 	vx_token_source *source; /* constant, as the next */
 	char *subject;
@@ -37,7 +37,7 @@ struct vx_tokens {
 	struct vx_asker *asker;
 	struct vx_mutex mtx;
 	pthread_cond_t cond;
-	struct vx_identity *identities; /* under mtx, as all below */
+	struct vx_holder *holders; /* under mtx, as all below */
 	bool started, quit;
 	pthread_t thread;
 };
@@ -95,16 +95,16 @@ bool vx_token_equal(const struct vx_token *a, const struct vx_token *b)
 
 /* --- the thread --- */
 
-static struct vx_identity *next_wanted_locked(struct vx_tokens *ts)
+static struct vx_holder *next_wanted_locked(struct vx_tokens *ts)
 {
-	for (struct vx_identity *id = ts->identities; id; id = id->next)
+	for (struct vx_holder *id = ts->holders; id; id = id->next)
 		if (id->wanted)
 			return id;
 	return NULL;
 }
 
 /* What a search has brought. A failure leaves a token that still holds. */
-static void settle(struct vx_identity *id, int code, struct vx_token *token, const struct vx_err *e)
+static void settle(struct vx_holder *id, int code, struct vx_token *token, const struct vx_err *e)
 {
 	struct vx_token *old = NULL;
 
@@ -132,7 +132,7 @@ static void *run(void *arg)
 	pthread_setname_np(pthread_self(), "vx-token");
 	for (;;) {
 		struct vx_token *token = NULL;
-		struct vx_identity *id;
+		struct vx_holder *id;
 		struct vx_err e = {0};
 		int code;
 
@@ -205,10 +205,10 @@ void vx_tokens_free(struct vx_tokens **ts)
 	if (!old)
 		return;
 	vx_tokens_stop(old);
-	while (old->identities) {
-		struct vx_identity *id = old->identities;
+	while (old->holders) {
+		struct vx_holder *id = old->holders;
 
-		old->identities = id->next;
+		old->holders = id->next;
 		vx_token_put(id->token);
 		free(id->subject);
 		free(id);
@@ -231,14 +231,14 @@ int vx_ask(struct vx_tokens *ts, const struct vx_ask *q, char **ret_text, int *r
 	return r;
 }
 
-/* --- identities --- */
+/* --- holders --- */
 
-struct vx_identity *vx_identity_get(struct vx_tokens *ts, vx_token_source *source, const char *subject)
+struct vx_holder *vx_holder_get(struct vx_tokens *ts, vx_token_source *source, const char *subject)
 {
 	VX_LOCK_SCOPE(&ts->mtx);
-	struct vx_identity *id;
+	struct vx_holder *id;
 
-	for (id = ts->identities; id; id = id->next)
+	for (id = ts->holders; id; id = id->next)
 		if (id->source == source && strcmp(id->subject, subject) == 0)
 			return id;
 	id = calloc(1, sizeof *id);
@@ -248,12 +248,12 @@ struct vx_identity *vx_identity_get(struct vx_tokens *ts, vx_token_source *sourc
 	}
 	id->all = ts;
 	id->source = source;
-	id->next = ts->identities;
-	ts->identities = id;
+	id->next = ts->holders;
+	ts->holders = id;
 	return id;
 }
 
-static int want_locked(struct vx_identity *id)
+static int want_locked(struct vx_holder *id)
 {
 	int r = id->all->quit ? -ECANCELED : start_locked(id->all);
 
@@ -264,7 +264,7 @@ static int want_locked(struct vx_identity *id)
 	return 0;
 }
 
-int vx_identity_use(struct vx_identity *id, int64_t now, struct vx_token **ret, struct vx_err *e)
+int vx_holder_use(struct vx_holder *id, int64_t now, struct vx_token **ret, struct vx_err *e)
 {
 	VX_LOCK_SCOPE(&id->all->mtx);
 	const struct vx_token *t = id->token;
@@ -289,7 +289,7 @@ int vx_identity_use(struct vx_identity *id, int64_t now, struct vx_token **ret, 
 	return r < 0 ? vx_fail(e, r, "credentials cannot be looked for: %s", strerrordesc_np(-r)) : -EAGAIN;
 }
 
-bool vx_identity_reject(struct vx_identity *id, const struct vx_token *t, int64_t now)
+bool vx_holder_reject(struct vx_holder *id, const struct vx_token *t, int64_t now)
 {
 	VX_LOCK_SCOPE(&id->all->mtx);
 

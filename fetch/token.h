@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Private to fetch/: credentials. A token is what a request proves its right with, at one time; an identity knows how
+ * Private to fetch/: credentials. A token is what a request proves its right with, at one time; a holder knows how
  * to come by tokens. Looking for one may read files and ask servers: that happens on a thread of its own, "vx-token",
  * so that the transfer loop never waits; it is told when something has changed. Nothing of a token is ever logged.
  *
@@ -40,27 +40,27 @@ static inline void vx_token_put_scope(struct vx_token **t)
 }
 #define VX_AUTO_TOKEN VX_CLEANUP(vx_token_put_scope)
 
-struct vx_tokens; /* the thread and all identities */
+struct vx_tokens; /* the thread and all holders */
 
 /* Looks for a token; may wait. `subject` is the bucket or host. */
 typedef int vx_token_source(struct vx_tokens *ts, const char *subject, struct vx_token **ret, struct vx_err *e);
 
 int vx_tokens_new(struct vx_tokens **ret, void (*changed)(void *ctx), void *ctx);
-/* Ends a search that is under way; joins the thread. No identity may be used after. */
+/* Ends a search that is under way; joins the thread. No holder may be used after. */
 void vx_tokens_stop(struct vx_tokens *ts);
 void vx_tokens_free(struct vx_tokens **ts);
 
-struct vx_identity;
+struct vx_holder;
 
-/* The identity of this source and subject, made when there is none yet; lives as long as `ts`. NULL: no memory. */
-struct vx_identity *vx_identity_get(struct vx_tokens *ts, vx_token_source *source, const char *subject);
+/* The holder for this source and subject, made when there is none yet; lives as long as `ts`. NULL: no memory. */
+struct vx_holder *vx_holder_get(struct vx_tokens *ts, vx_token_source *source, const char *subject);
 
 /* Its token as of `now` (wall clock), a reference. -EAGAIN: being looked for, `changed` will be called. Else the
  * reason why there is none. */
-int vx_identity_use(struct vx_identity *id, int64_t now, struct vx_token **ret, struct vx_err *e);
+int vx_holder_use(struct vx_holder *id, int64_t now, struct vx_token **ret, struct vx_err *e);
 
 /* A store did not accept `t`. True when a new one is being looked for, or there is another one already. */
-bool vx_identity_reject(struct vx_identity *id, const struct vx_token *t, int64_t now);
+bool vx_holder_reject(struct vx_holder *id, const struct vx_token *t, int64_t now);
 
 /* --- for sources, on the thread of tokens --- */
 

@@ -22,7 +22,7 @@ struct vx_attempt {
 	enum vx_fault fault;                   /* set by a callback that ends the attempt */
 	struct vx_buf *body;                   /* owned, as the next two */
 	struct curl_slist *headers;
-	struct vx_token *token;  /* NULL: the store has no identity */
+	struct vx_token *token;  /* NULL: the store has no holder */
 	struct vx_answer answer; /* the head of the response that counts */
 	bool planned;            /* `take` is known */
 	struct vx_take take;

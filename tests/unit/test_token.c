@@ -2,14 +2,16 @@
  * When credentials are looked for: a source that is told what to find, and a clock that is an argument. Also the
  * parsers of what sources read.
  */
+#include "fetch/fetch.h"
 #include "fetch/secret.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 static struct vx_tokens *tokens;
-static struct vx_identity *me;
+static struct vx_holder *me;
 static pthread_mutex_t mtx = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static unsigned changes, searches; /* under mtx */
@@ -50,8 +52,8 @@ static void setup(void)
 	found_secret = "one";
 	found_expires = 0;
 	ck_assert_int_eq(vx_tokens_new(&tokens, on_change, NULL), 0);
-	me = vx_identity_get(tokens, source, "subject");
-	ck_assert_ptr_eq(me, vx_identity_get(tokens, source, "subject"));
+	me = vx_holder_get(tokens, source, "subject");
+	ck_assert_ptr_eq(me, vx_holder_get(tokens, source, "subject"));
 }
 
 static void teardown(void)
@@ -74,7 +76,7 @@ static struct vx_err why;
 static int use(int64_t now, const char *secret)
 {
 	VX_AUTO_TOKEN struct vx_token *t = NULL;
-	int r = vx_identity_use(me, now, &t, &why);
+	int r = vx_holder_use(me, now, &t, &why);
 
 	if (r == 0)
 		ck_assert_str_eq(t->secret, secret);
@@ -86,7 +88,7 @@ static bool reject(int64_t now, const char *secret)
 	VX_AUTO_TOKEN struct vx_token *t = vx_token_new(VX_TOKEN_BEARER);
 
 	t->secret = strdup(secret);
-	return vx_identity_reject(me, t, now);
+	return vx_holder_reject(me, t, now);
 }
 
 START_TEST(found_once)
@@ -179,6 +181,34 @@ START_TEST(rejected_tokens)
 }
 END_TEST
 
+/* --- places --- */
+
+static char told[4096];
+
+static void tell(void *ctx, const char *path)
+{
+	ck_assert_ptr_eq(ctx, told);
+	snprintf(told + strlen(told), sizeof told - strlen(told), "%s\n", path);
+}
+
+START_TEST(places)
+{
+	setenv("HOME", "/home/me", 1);
+	setenv("AWS_CONFIG_FILE", "/etc/aws", 1);
+	setenv("GOOGLE_APPLICATION_CREDENTIALS", "/run/google.json", 1);
+	unsetenv("AWS_SHARED_CREDENTIALS_FILE");
+	unsetenv("AWS_WEB_IDENTITY_TOKEN_FILE");
+	unsetenv("CLOUD_VOLUME_DIR");
+	vx_fetch_secret_places(tell, told);
+	ck_assert_ptr_nonnull(strstr(told, "/home/me/.cloudvolume/secrets\n"));
+	ck_assert_ptr_nonnull(strstr(told, "/home/me/.aws/credentials\n"));
+	ck_assert_ptr_nonnull(strstr(told, "\n/etc/aws\n"));
+	ck_assert_ptr_nonnull(strstr(told, "\n/run/google.json\n"));
+	ck_assert_ptr_null(strstr(told, ".aws/config"));
+	ck_assert_ptr_null(strstr(told, "\n\n"));
+}
+END_TEST
+
 /* --- parsers --- */
 
 START_TEST(ini)
@@ -255,7 +285,7 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("token");
-	TCase *t = tcase_create("identities"), *parsers = tcase_create("parsers");
+	TCase *t = tcase_create("holders"), *parsers = tcase_create("parsers");
 	SRunner *r = srunner_create(s);
 	int failed;
 
@@ -267,6 +297,7 @@ int main(void)
 	tcase_add_test(t, a_failed_renewal_leaves_what_holds);
 	tcase_add_test(t, failures_are_told_and_not_repeated_at_once);
 	tcase_add_test(t, rejected_tokens);
+	tcase_add_test(parsers, places);
 	tcase_add_test(parsers, ini);
 	tcase_add_test(parsers, times);
 	tcase_add_test(parsers, netrc);
