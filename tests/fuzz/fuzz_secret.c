@@ -58,10 +58,12 @@ static void check_documents(const char *text)
 	struct vx_token *t = NULL;
 	json_t *j = NULL;
 	char *jwt = NULL;
+	int r;
 
 	if (vx_secret_parse(text, "it", &j, &e) < 0)
 		return;
-	check(vx_http_secret_parse(j, &t, &e), t, &e);
+	r = vx_http_secret_parse(j, &t, &e);
+	check(r, t, &e);
 	if (vx_jwt_make(j, "https://x/token", 1700000000, &jwt, &e) == 0)
 		must(strlen(jwt) == strspn(jwt, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."));
 	free(jwt);
