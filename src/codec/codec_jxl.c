@@ -100,10 +100,10 @@ static int decode_image(struct jxl *j, const struct vx_buf *stored, struct vx_po
 	size_t left;
 	int err;
 
+	/* Without JxlDecoderCloseInput: data that end too early are then a status, not a line on stderr. */
 	if (JxlDecoderSubscribeEvents(j->d, JXL_DEC_BASIC_INFO | JXL_DEC_FULL_IMAGE) != JXL_DEC_SUCCESS ||
 	    JxlDecoderSetInput(j->d, stored->data, stored->len) != JXL_DEC_SUCCESS)
 		return vx_fail(j->e, -ENOMEM, "no memory for the jxl library");
-	JxlDecoderCloseInput(j->d);
 	err = run(j, pool);
 	if (err < 0)
 		return err;

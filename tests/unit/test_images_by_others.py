@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""test_images.py CODEC-DUMP: chunks that other programs encode, decoded here and by them: many shapes, foldings and
+"""test_images_by_others.py CODEC-DUMP: chunks that other programs encode, decoded here and by them: many shapes, foldings and
 kinds of image. Needs numpy, imagecodecs and compresso; what is not installed is skipped, by name."""
 import importlib
 import os
