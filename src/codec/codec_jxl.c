@@ -96,10 +96,12 @@ static int run(struct jxl *j, struct vx_pool *pool)
 
 static int decode_image(struct jxl *j, const struct vx_buf *stored, struct vx_pool *pool)
 {
-	bool bare = JxlSignatureCheck(stored->data, stored->len) == JXL_SIG_CODESTREAM;
+	JxlSignature kind = JxlSignatureCheck(stored->data, stored->len);
 	size_t left;
 	int err;
 
+	if (kind != JXL_SIG_CODESTREAM && kind != JXL_SIG_CONTAINER)
+		return vx_fail(j->e, -EBADMSG, "jxl image is cut off, or the chunk is none");
 	/* Without JxlDecoderCloseInput: data that end too early are then a status, not a line on stderr. */
 	if (JxlDecoderSubscribeEvents(j->d, JXL_DEC_BASIC_INFO | JXL_DEC_FULL_IMAGE) != JXL_DEC_SUCCESS ||
 	    JxlDecoderSetInput(j->d, stored->data, stored->len) != JXL_DEC_SUCCESS)
@@ -111,7 +113,7 @@ static int decode_image(struct jxl *j, const struct vx_buf *stored, struct vx_po
 		return vx_fail(j->e, -EBADMSG, "jxl image has %" PRIu64 " pixels instead of %" PRIu64, j->voxels,
 			       expand_voxels(j->f));
 	left = JxlDecoderReleaseInput(j->d);
-	if (bare && left) /* in a container boxes of other kinds may follow */
+	if (kind == JXL_SIG_CODESTREAM && left) /* in a container boxes of other kinds may follow */
 		return vx_fail(j->e, -EBADMSG, "jxl image is followed by %zu bytes too many", left);
 	return 0;
 }

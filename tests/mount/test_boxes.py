@@ -25,6 +25,12 @@ def kinds():
                 size=(101, 77, 45), offset=(-50, 5 * j, -3 - i), chunk=(32, 20 + j, 16), dtype=dtype,
                 channels=1 + (i + j) % 3, encoding="compressed_segmentation", block=blocks[(i + j) % 4], pack=pack,
                 suffix=(i + j) % 2 == 1 or pack == "br", scales=2, kind="labels" if j != 2 else "index", seed=50 + i * 4 + j)
+    for i, dtype in enumerate(("uint8", "uint16")):
+        for channels in (1, 2, 3, 4):
+            yield "png-%s-%d" % (dtype, channels), dict(
+                size=(90, 71, 37), offset=(-20, 7 * i, channels), chunk=(32, 25, 16 + channels), dtype=dtype,
+                channels=channels, encoding="png", pack=PACKS[channels % 2], scales=2, kind=("grey", "index")[i],
+                seed=70 + 4 * i + channels)
 
 
 def read_some_way(path, random):

@@ -6,10 +6,11 @@
 #include "../lib/vxtest.h"
 #include "codec/codec.h"
 
-#include <jpeglib.h>
 #include <libdeflate.h>
 #include <spng.h>
 #include <string.h>
+
+#include <jpeglib.h>
 #ifdef VX_HAVE_JXL
 #include <jxl/encode.h>
 #endif

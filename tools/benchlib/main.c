@@ -21,6 +21,7 @@ static const struct {
     {"cseg", bench_cseg, "baseline: inflate and decode the chunks of a box whole"},
     {"slabs", bench_slabs, "baseline: inflate each chunk of a box once, copy its slabs one by one"},
     {"inflate", bench_inflate, "baseline: inflate the chunks of a box and copy them"},
+    {"images", bench_images, "baseline: encoding=jpeg or png: decode the chunks of a box, drop the voxels"},
     {"http", bench_http, "baseline: fetch the chunks of a box by libcurl multi, drop the bytes"},
     {"serve", bench_serve, "root= delay_ms=: an HTTP server that waits before each answer"},
 };
