@@ -334,7 +334,7 @@ START_TEST(random_labels_come_back)
 {
 	struct vxt_rng r = vxt_seed("compresso", _i);
 
-	for (unsigned i = vxt_ops(400); i > 0; i--) {
+	for (unsigned i = vxt_ops(200); i > 0; i--) {
 		struct vx_buf *got = NULL;
 		struct vx_err e = {0};
 		struct vx_chunk_form f;
@@ -362,7 +362,7 @@ START_TEST(damage_is_met_with_a_sentence)
 {
 	struct vxt_rng r = vxt_seed("compresso-damage", _i);
 
-	for (unsigned i = vxt_ops(300); i > 0; i--) {
+	for (unsigned i = vxt_ops(200); i > 0; i--) {
 		struct vx_buf *got = NULL;
 		struct vx_err e = {0};
 		struct vx_chunk_form f;
@@ -479,8 +479,8 @@ int main(void)
 	suite_add_tcase(s, t);
 	tcase_set_timeout(t, 120);
 	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_loop_test(t, random_labels_come_back, 0, 10);
-	tcase_add_loop_test(t, damage_is_met_with_a_sentence, 0, 10);
+	tcase_add_loop_test(t, random_labels_come_back, 0, 5);
+	tcase_add_loop_test(t, damage_is_met_with_a_sentence, 0, 5);
 	tcase_add_test(t, the_descriptions_stream);
 	tcase_add_loop_test(t, lies_are_refused, 0, VX_ARRAY_LEN(lies));
 	tcase_add_test(t, shape_before_memory);
