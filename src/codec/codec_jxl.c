@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The jxl encoding: grey, RGB or RGBA of 8 bits, lossless or lossy, by libjxl in the calling thread. Samples are taken
  * in the image's own colours: no profile is asked for, alpha stays as it is stored, nothing is turned. What would make
- * an image more than samples in reading order (animation, turning, layers of other kinds) is refused.
+ * an image more than samples in reading order (animation, turning, layers) is refused.
+ *
+ * The sizes of the image and of the one frame that is shown are checked before samples are decoded. Frames that are
+ * only referred to are the library's own affair: nothing tells their size, and it ends the process where memory for
+ * one cannot be had.
  */
 #include "codec/expand.h"
 
@@ -58,6 +62,16 @@ static int begin(struct jxl *j, struct vx_pool *pool)
 	return 0;
 }
 
+/* Frames come one by one, not blended: the one that is shown must be the image. */
+static int check_frame(const struct jxl *j)
+{
+	JxlFrameHeader h;
+
+	if (JxlDecoderGetFrameHeader(j->d, &h) != JXL_DEC_SUCCESS || !h.is_last || h.layer_info.have_crop)
+		return vx_fail(j->e, -EBADMSG, "jxl image consists of layers");
+	return 0;
+}
+
 static int begin_pixels(struct jxl *j)
 {
 	const JxlPixelFormat format = {j->f->channels, JXL_TYPE_UINT8, JXL_LITTLE_ENDIAN, 0};
@@ -76,6 +90,9 @@ static int run(struct jxl *j, struct vx_pool *pool)
 		switch (s) {
 		case JXL_DEC_BASIC_INFO:
 			err = begin(j, pool);
+			break;
+		case JXL_DEC_FRAME:
+			err = check_frame(j);
 			break;
 		case JXL_DEC_NEED_IMAGE_OUT_BUFFER:
 			err = begin_pixels(j);
@@ -103,7 +120,9 @@ static int decode_image(struct jxl *j, const struct vx_buf *stored, struct vx_po
 	if (kind != JXL_SIG_CODESTREAM && kind != JXL_SIG_CONTAINER)
 		return vx_fail(j->e, -EBADMSG, "jxl image is cut off, or the chunk is none");
 	/* Without JxlDecoderCloseInput: data that end too early are then a status, not a line on stderr. */
-	if (JxlDecoderSubscribeEvents(j->d, JXL_DEC_BASIC_INFO | JXL_DEC_FULL_IMAGE) != JXL_DEC_SUCCESS ||
+	if (JxlDecoderSubscribeEvents(j->d, JXL_DEC_BASIC_INFO | JXL_DEC_FRAME | JXL_DEC_FULL_IMAGE) !=
+		JXL_DEC_SUCCESS ||
+	    JxlDecoderSetCoalescing(j->d, JXL_FALSE) != JXL_DEC_SUCCESS ||
 	    JxlDecoderSetInput(j->d, stored->data, stored->len) != JXL_DEC_SUCCESS)
 		return vx_fail(j->e, -ENOMEM, "no memory for the jxl library");
 	err = run(j, pool);

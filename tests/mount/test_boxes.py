@@ -4,6 +4,7 @@ import json
 import mmap
 import os
 
+import numpy as np
 from kit import equal, read_file, takes
 from volumes import DTYPES
 
@@ -71,6 +72,18 @@ def check_config(t, base, options="", boxes=40):
 def volumes_dir(t):
     t.volume()
     return t.settings.maker.top
+
+
+def test_jpeg_is_near(t):
+    """What jpeg loses is noise: each channel of each box is near what was written, and nearest to its own place."""
+    for channels in (1, 3):
+        v = t.volume(size=(70, 50, 40), offset=(-9, 4, 0), chunk=(32, 20, 16), channels=channels, encoding="jpeg")
+        m = t.mount(v)
+        for box in (v.bounds(), ((-8, 60), (5, 41), (1, 30)), ((20, 21), (4, 54), (0, 40))):
+            want = v.array(box).astype(int)
+            got = np.frombuffer(m.read(box), "uint8").reshape(want.shape).astype(int)
+            loss = np.abs(got - want).mean(axis=(1, 2, 3))
+            assert loss.max() < 6, (channels, box, loss)
 
 
 @takes(300)

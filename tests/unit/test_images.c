@@ -436,7 +436,7 @@ END_TEST
 
 #ifdef VX_HAVE_JXL
 
-static struct bytes jxl_encode(const struct picture *p, bool lossless)
+static struct bytes jxl_encode_layers(const struct picture *p, bool lossless, unsigned layers)
 {
 	JxlPixelFormat format = {p->channels, p->sample == 1 ? JXL_TYPE_UINT8 : JXL_TYPE_UINT16, JXL_LITTLE_ENDIAN, 0};
 	JxlEncoder *enc = JxlEncoderCreate(NULL);
@@ -461,12 +461,19 @@ static struct bytes jxl_encode(const struct picture *p, bool lossless)
 	JxlEncoderFrameSettingsSetOption(settings, JXL_ENC_FRAME_SETTING_EFFORT, 3);
 	if (!lossless)
 		JxlEncoderSetFrameDistance(settings, 0.1f);
-	ck_assert_int_eq(JxlEncoderAddImageFrame(settings, &format, p->pixels, picture_bytes(p)), JXL_ENC_SUCCESS);
+	for (; layers > 0; layers--)
+		ck_assert_int_eq(JxlEncoderAddImageFrame(settings, &format, p->pixels, picture_bytes(p)),
+				 JXL_ENC_SUCCESS);
 	JxlEncoderCloseInput(enc);
 	ck_assert_int_eq(JxlEncoderProcessOutput(enc, &next, &b.len), JXL_ENC_SUCCESS);
 	b.len = (size_t)(next - b.at);
 	JxlEncoderDestroy(enc);
 	return b;
+}
+
+static struct bytes jxl_encode(const struct picture *p, bool lossless)
+{
+	return jxl_encode_layers(p, lossless, 1);
 }
 
 START_TEST(jxl_comes_back)
@@ -524,6 +531,9 @@ START_TEST(jxl_refused)
 		must_refuse(jxl, &f, (struct bytes){b.at, n}, "jxl image is");
 	b.at[b.len++] = 0;
 	must_refuse(jxl, &f, b, "jxl image is followed by 1 bytes too many");
+	free(b.at);
+	b = jxl_encode_layers(&p, true, 2);
+	must_refuse(jxl, &f, b, "jxl image consists of layers");
 	free(b.at);
 	free(p.pixels);
 }
