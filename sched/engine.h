@@ -21,6 +21,7 @@ struct vx_engine_opts {
 	unsigned inflight;       /* requests to remote stores at once */
 	uint64_t inflight_bytes; /* and the memory their bodies may take: beyond the cache's budget */
 	enum vx_policy policy;
+	struct vx_table *table; /* or NULL: where workers mark what they do, and poison is known */
 };
 
 /* A box wanted somewhere. `to.at` NULL: just fetch its chunks and keep them. */
@@ -68,6 +69,9 @@ void vx_engine_submit(struct vx_engine *g, struct vx_job *j);
 void vx_engine_cancel(struct vx_engine *g, struct vx_job *j);
 
 void vx_engine_call(struct vx_engine *g, struct vx_call *c);
+
+/* Which worker the calling thread is, or -1. Async-signal-safe. */
+int vx_engine_worker_self(void);
 
 /* How long no worker has done anything; 0 while one does. */
 uint64_t vx_engine_idle_ns(const struct vx_engine *g);
