@@ -33,7 +33,7 @@ static const char usage_text[] =
     "  --chunk X,Y,Z        chunk size (64,64,64); again for further copies of the data\n"
     "  --dtype T            uint8 int8 uint16 int16 uint32 int32 uint64 int64 float32 (uint8)\n"
     "  --channels N         (1)\n"
-    "  --encoding E         raw, compressed_segmentation (raw)\n"
+    "  --encoding E         raw, compressed_segmentation, png, jpeg (raw)\n"
     "  --block X,Y,Z        compressed_segmentation block (8,8,8)\n"
     "  --pack P             none, gzip, br, zstd (none)\n"
     "  --suffix yes|no      name packed chunks .gz .br .zstd (yes), or leave the name plain\n"
@@ -190,7 +190,7 @@ static bool set_shape(struct vg_plan *p, int opt, const char *arg)
 static bool set_kind(struct vg_plan *p, int opt, const char *arg)
 {
 	static const char *const packs[] = {"none", "gzip", "br", "zstd", NULL};
-	static const char *const encodings[] = {"raw", "compressed_segmentation", NULL};
+	static const char *const encodings[] = {"raw", "compressed_segmentation", "png", "jpeg", NULL};
 	static const char *const kinds[] = {"grey", "labels", "index", NULL};
 	static const char *const yes_no[] = {"no", "yes", NULL};
 
@@ -199,7 +199,7 @@ static bool set_kind(struct vg_plan *p, int opt, const char *arg)
 		set_dtype(p, arg);
 		return true;
 	case 'e':
-		p->cseg = to_choice("--encoding", arg, encodings);
+		p->encoding = (enum vg_encoding)to_choice("--encoding", arg, encodings);
 		return true;
 	case 'p':
 		p->pack = (enum vg_pack)to_choice("--pack", arg, packs);
@@ -278,8 +278,12 @@ static void plan_all(struct vg_plan *p)
 		to_chunk(p, "64,64,64");
 	if ((p->pack == VG_GZIP && p->level > 12) || (p->pack == VG_BROTLI && p->level > 11))
 		die("--level", "gzip goes up to 12, br to 11");
-	if (p->cseg && (p->dtype->width < 4 || p->dtype->is_float || p->dtype->name[0] == 'i'))
+	if (p->encoding == VG_CSEG && (p->dtype->width < 4 || p->dtype->is_float || p->dtype->name[0] == 'i'))
 		die("compressed_segmentation needs uint32 or uint64, not", p->dtype->name);
+	if (p->encoding == VG_PNG && (p->dtype->width > 2 || p->dtype->name[0] == 'i' || p->channels > 4))
+		die("png needs uint8 or uint16 and 1 to 4 channels, not", p->dtype->name);
+	if (p->encoding == VG_JPEG && (strcmp(p->dtype->name, "uint8") || (p->channels != 1 && p->channels != 3)))
+		die("jpeg needs uint8 and 1 or 3 channels, not", p->dtype->name);
 	for (unsigned m = 0; m < p->n_scales; m++)
 		for (unsigned i = 0; i < p->n_chunks; i++)
 			plan_grid(p, m, p->chunk[i]);

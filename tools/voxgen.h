@@ -16,6 +16,7 @@
 #define VG_MAX_SCALES 32
 #define VG_MAX_DROPS 256
 
+enum vg_encoding { VG_RAW, VG_CSEG, VG_PNG, VG_JPEG };
 enum vg_pack { VG_PLAIN, VG_GZIP, VG_BROTLI, VG_ZSTD };
 
 struct vg_dtype {
@@ -40,7 +41,8 @@ struct vg_plan {
 	unsigned n_chunks, n_scales, threads;
 	const struct vg_dtype *dtype;
 	uint32_t channels, block[3];
-	bool cseg, suffix, json, force;
+	bool suffix, json, force;
+	enum vg_encoding encoding;
 	enum vg_pack pack;
 	int level;                 /* -1: the library's own choice */
 	struct vg_content content; /* its mip is the grid's */

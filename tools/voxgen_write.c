@@ -4,6 +4,7 @@
  */
 #include "voxgen.h"
 #include "voxgen_cseg.h"
+#include "voxgen_image.h"
 
 #include <brotli/encode.h>
 #include <errno.h>
@@ -22,6 +23,7 @@ struct vg_writer {
 	const struct vg_plan *plan;
 	struct vg_tally *tally;
 	struct vg_coder *coder;
+	struct vg_image *image;
 	struct libdeflate_compressor *gzip;
 	ZSTD_CCtx *zstd;
 	uint8_t *voxels, *packed;
@@ -37,9 +39,10 @@ struct vg_writer *vg_writer_new(const struct vg_plan *plan, struct vg_tally *tal
 	w->plan = plan;
 	w->tally = tally;
 	w->coder = vg_coder_new();
+	w->image = vg_image_new();
 	w->gzip = libdeflate_alloc_compressor(plan->pack == VG_GZIP && plan->level >= 0 ? plan->level : 6);
 	w->zstd = ZSTD_createCCtx();
-	if (!w->coder || !w->gzip || !w->zstd)
+	if (!w->coder || !w->image || !w->gzip || !w->zstd)
 		vg_writer_free(&w);
 	return w;
 }
@@ -52,6 +55,7 @@ void vg_writer_free(struct vg_writer **writer)
 	if (!w)
 		return;
 	vg_coder_free(&w->coder);
+	vg_image_free(&w->image);
 	if (w->gzip)
 		libdeflate_free_compressor(w->gzip);
 	ZSTD_freeCCtx(w->zstd);
@@ -150,8 +154,12 @@ static int encode(struct vg_writer *w, const struct vg_grid *g, const int64_t lo
 	atomic_fetch_add(&w->tally->voxel_bytes, bytes);
 	*ret = w->voxels;
 	*ret_len = bytes;
-	if (p->cseg)
+	if (p->encoding == VG_CSEG)
 		err = vg_coder_encode(w->coder, w->voxels, n, p->channels, p->dtype->width, p->block, ret, ret_len);
+	else if (p->encoding == VG_PNG)
+		err = vg_image_png(w->image, w->voxels, n, p->channels, p->dtype->width, ret, ret_len);
+	else if (p->encoding == VG_JPEG)
+		err = vg_image_jpeg(w->image, w->voxels, n, p->channels, ret, ret_len);
 	if (err == 0 && p->pack != VG_PLAIN)
 		err = pack(w, ret, ret_len);
 	return err;
@@ -218,21 +226,21 @@ static json_t *number(double v)
 
 static json_t *scale(const struct vg_plan *p, unsigned mip)
 {
+	static const char *const encodings[] = {"raw", "compressed_segmentation", "png", "jpeg"};
 	const struct vg_grid *g = &p->grids[mip * p->n_chunks];
 	double times = (double)((uint64_t)1 << mip);
 	json_t *chunks = json_array();
-	json_t *s =
-	    json_pack("{s:s, s:[III], s:[III], s:[ooo], s:s}", "key", g->key, "size", (json_int_t)g->size[0],
-		      (json_int_t)g->size[1], (json_int_t)g->size[2], "voxel_offset", (json_int_t)g->offset[0],
-		      (json_int_t)g->offset[1], (json_int_t)g->offset[2], "resolution",
-		      number(p->resolution[0] * times), number(p->resolution[1] * times),
-		      number(p->resolution[2] * times), "encoding", p->cseg ? "compressed_segmentation" : "raw");
+	json_t *s = json_pack("{s:s, s:[III], s:[III], s:[ooo], s:s}", "key", g->key, "size", (json_int_t)g->size[0],
+			      (json_int_t)g->size[1], (json_int_t)g->size[2], "voxel_offset", (json_int_t)g->offset[0],
+			      (json_int_t)g->offset[1], (json_int_t)g->offset[2], "resolution",
+			      number(p->resolution[0] * times), number(p->resolution[1] * times),
+			      number(p->resolution[2] * times), "encoding", encodings[p->encoding]);
 
 	for (unsigned i = 0; i < p->n_chunks; i++)
 		json_array_append_new(chunks, json_pack("[III]", (json_int_t)p->chunk[i][0], (json_int_t)p->chunk[i][1],
 							(json_int_t)p->chunk[i][2]));
 	json_object_set_new(s, "chunk_sizes", chunks);
-	if (p->cseg)
+	if (p->encoding == VG_CSEG)
 		json_object_set_new(s, "compressed_segmentation_block_size",
 				    json_pack("[iii]", (int)p->block[0], (int)p->block[1], (int)p->block[2]));
 	return s;

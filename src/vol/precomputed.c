@@ -157,6 +157,9 @@ static int parse_encoding(const struct vx_json *scale, struct vx_scale *s, struc
 	if (!s->encoding)
 		return no_memory(e);
 	s->codec = vx_codec_find(name);
+	if (!s->codec && vx_codec_lacks(name))
+		return vx_fail(e, -EOPNOTSUPP, "%s %s is not supported: this voxfs was built without %s", j.path,
+			       vx_quote(name).text, vx_codec_lacks(name));
 	if (!s->codec)
 		return vx_fail(e, -EOPNOTSUPP, "%s %s is not supported", j.path, vx_quote(name).text);
 	if (vx_json_find(scale, "sharding", &j) && !json_is_null(j.value)) {
@@ -166,8 +169,39 @@ static int parse_encoding(const struct vx_json *scale, struct vx_scale *s, struc
 	return 0;
 }
 
+/* What an encoding can hold; raw holds everything. */
+static const struct {
+	const char *encoding;
+	uint32_t dtypes; /* a bit for each vx_dtype */
+	const char *dtypes_text;
+	uint32_t channels; /* a bit for each number; 0: any */
+	const char *channels_text;
+} fits[] = {
+    {"compressed_segmentation", 1u << VX_U32 | 1u << VX_U64, "uint32 or uint64", 0, NULL},
+    {"jpeg", 1u << VX_U8, "uint8", 1u << 1 | 1u << 3, "1 or 3"},
+    {"png", 1u << VX_U8 | 1u << VX_U16, "uint8 or uint16", 1u << 1 | 1u << 2 | 1u << 3 | 1u << 4, "1 to 4"},
+    {"jxl", 1u << VX_U8, "uint8", 1u << 1 | 1u << 3 | 1u << 4, "1, 3 or 4"},
+    {"compresso", 1u << VX_U8 | 1u << VX_U16 | 1u << VX_U32 | 1u << VX_U64, "uint8, uint16, uint32 or uint64", 1u << 1,
+     "1"},
+};
+
+static int check_fit(const struct vx_json *scale, const struct vx_volume *v, const struct vx_scale *s, struct vx_err *e)
+{
+	for (size_t i = 0; i < VX_ARRAY_LEN(fits); i++) {
+		if (strcasecmp(s->encoding, fits[i].encoding))
+			continue;
+		if (!(fits[i].dtypes >> v->dtype & 1))
+			return vx_fail(e, -EBADMSG, "%s.encoding %s needs data_type %s, not %s", scale->path,
+				       vx_quote(s->encoding).text, fits[i].dtypes_text, vx_dtype_name(v->dtype));
+		if (fits[i].channels && (v->channels > 31 || !(fits[i].channels >> v->channels & 1)))
+			return vx_fail(e, -EBADMSG, "%s.encoding %s needs num_channels %s, not %u", scale->path,
+				       vx_quote(s->encoding).text, fits[i].channels_text, v->channels);
+	}
+	return 0;
+}
+
 /* The block size; other encodings have none and ignore what stands there. */
-static int parse_block(const struct vx_json *scale, const struct vx_volume *v, struct vx_scale *s, struct vx_err *e)
+static int parse_block(const struct vx_json *scale, struct vx_scale *s, struct vx_err *e)
 {
 	struct vx_json j;
 	int64_t block[3];
@@ -175,9 +209,6 @@ static int parse_block(const struct vx_json *scale, const struct vx_volume *v, s
 
 	if (s->codec != &vx_codec_cseg)
 		return 0;
-	if (v->dtype != VX_U32 && v->dtype != VX_U64)
-		return vx_fail(e, -EBADMSG, "%s.encoding %s needs data_type uint32 or uint64, not %s", scale->path,
-			       vx_quote(s->encoding).text, vx_dtype_name(v->dtype));
 	r = vx_json_get(scale, "compressed_segmentation_block_size", &j, e);
 	if (r < 0 || (r = vx_json_int3(&j, 1, (int64_t)MAX_BLOCK_VOXELS, block, e)) < 0)
 		return r;
@@ -215,7 +246,8 @@ static int parse_scale(const struct vx_json *scale, const struct vx_volume *v, s
 
 	if (r < 0 || (r = parse_key(scale, s, e)) < 0 || (r = parse_bounds(scale, s, e)) < 0 ||
 	    (r = parse_resolution(scale, s, e)) < 0 || (r = parse_grids(scale, v, s, e)) < 0 ||
-	    (r = parse_encoding(scale, s, e)) < 0 || (r = parse_block(scale, v, s, e)) < 0)
+	    (r = parse_encoding(scale, s, e)) < 0 || (r = check_fit(scale, v, s, e)) < 0 ||
+	    (r = parse_block(scale, s, e)) < 0)
 		return r;
 	return check_bytes(scale, v, s, e);
 }
