@@ -227,23 +227,10 @@ static void end_fill_locked(struct vx_cbox *b)
 	b->landed = NULL;
 }
 
-void vx_cache_fill_unmap(struct vx_cache *c, struct vx_cbox *b)
+void *vx_cache_fill_ready_locked(struct vx_cache *c, struct vx_cbox *b)
 {
 	void *map = NULL;
 
-	{
-		VX_LOCK_SCOPE(&c->mtx);
-		if (b->map_users == 1) {
-			map = vx_steal(b->map);
-			b->map_writable = false;
-		}
-	}
-	if (map)
-		vx_object_unmap(&b->object, map);
-}
-
-void vx_cache_fill_ready_locked(struct vx_cache *c, struct vx_cbox *b)
-{
 	vx_assert_held(&c->mtx);
 	assert(b->state == VX_BOX_FILLING && b->map_users > 0);
 	end_fill_locked(b);
@@ -251,11 +238,12 @@ void vx_cache_fill_ready_locked(struct vx_cache *c, struct vx_cbox *b)
 	c->stats.objects++;
 	c->stats.object_bytes += b->item.bytes;
 	b->map_users--; /* no longer ours; others may be copying out of it */
-	if (b->map && !b->map_users) {
-		c->idle_maps++; /* a copier came and went since fill_unmap */
-		vx_box_drop_map_locked(c, b);
+	if (!b->map_users) {
+		map = vx_steal(b->map);
+		b->map_writable = false;
 	}
 	vx_evict_add(&c->evict, &b->item, b->map_users > 0);
+	return map;
 }
 
 void vx_cache_free_zombie_locked(struct vx_cache *c, struct vx_cbox *b)
