@@ -11,7 +11,8 @@
 #include <limits.h>
 
 #define GRACE_NS (100 * VX_MS)
-#define STARVING_LOOK_NS (5 * VX_MS) /* an unmap sends no message: look again this often while somebody waits */
+#define UNMAP_LATE_MAX ((uint64_t)2 << 20) /* a map that is undone, under the lock, in microseconds */
+#define STARVING_LOOK_NS (5 * VX_MS)       /* an unmap sends no message: look again this often while somebody waits */
 
 struct fill {
 	struct vx_job job;
@@ -111,19 +112,19 @@ static void filled(struct vx_job *j, const struct vx_err *e)
 	struct fill *f = vx_container_of(j, struct fill, job);
 	struct vx_boxes *x = f->boxes;
 	struct vx_cbox *b = j->into;
-	struct vx_object object;
-	void *map = NULL;
+	bool late = b->bytes <= UNMAP_LATE_MAX;
 
+	if (!e->code && !late)
+		vx_cache_fill_unmap(x->cache, b);
 	vx_lock(x->mtx);
 	if (e->code) {
 		fail_locked_then_unlock(x, b, e);
 	} else {
-		object = b->object; /* the box may be gone when its openers have been answered */
-		map = vx_cache_fill_ready_locked(x->cache, b);
+		vx_cache_fill_ready_locked(x->cache, b);
 		hand_over_locked_then_unlock(x, b);
+		if (late) /* the box may be gone by now */
+			vx_cache_fill_unmap_late(x->cache, j->src, j->mip, &j->want[0].box);
 	}
-	if (map)
-		vx_object_unmap(&object, map);
 	free(f);
 }
 

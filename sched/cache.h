@@ -109,13 +109,15 @@ void vx_cache_closed_locked(struct vx_cache *c, struct vx_cbox *b);
 /* Registers an opened box with the kernel if it is not; a node's id never changes while it is open. */
 int vx_cache_share_locked(struct vx_cache *c, struct vx_cbox *b, struct vx_err *e);
 
-/* ---- the life of a fill: begin, then ready or failed ---- */
+/* ---- the life of a fill: begin, then (unmap, ready) or failed ---- */
 /* Takes the object and its writable map (on success only); parts that land may serve as a source from now on. */
 int vx_cache_fill_begin_locked(struct vx_cache *c, struct vx_cbox *b, const struct vx_object *object, void *map);
-/* Every writer is done. Returns the writable map, which the caller is to undo soon after it has answered who waits, so
- * that a stray write would fault instead of corrupting; NULL where others still copy out of it: the last of them does.
- */
-void *vx_cache_fill_ready_locked(struct vx_cache *c, struct vx_cbox *b);
+/* Every writer is done: lets go of the writable map, so that a stray write would fault instead of corrupting. Where
+ * others still copy out of it, the last of them does. Small boxes may have it undone after they are READY and their
+ * openers answered, by name: the box may be gone then. */
+void vx_cache_fill_unmap(struct vx_cache *c, struct vx_cbox *b);
+void vx_cache_fill_unmap_late(struct vx_cache *c, const struct vx_source *src, unsigned mip, const struct vx_box *box);
+void vx_cache_fill_ready_locked(struct vx_cache *c, struct vx_cbox *b);
 /* Also for fills that never began. The waiters have been taken off; `b` is gone afterwards. */
 void vx_cache_fill_failed_locked(struct vx_cache *c, struct vx_cbox *b);
 

@@ -142,6 +142,12 @@ void vx_task_finish(struct vx_worker *w, struct vx_task *t);              /* ARR
 void vx_task_got(struct vx_worker *w, struct vx_task *t,
 		 struct vx_fetched *got); /* what a store said; takes the body */
 void vx_task_fail(struct vx_worker *w, struct vx_task *t, const struct vx_err *e); /* -ENODATA: it is missing */
+/* Where a sub-box of the part goes, and that all of it has got there. */
+struct vx_place vx_part_place(const struct vx_part *p, const struct vx_box *part, uint32_t width);
+void vx_part_landed(const struct vx_task *t, const struct vx_part *p);
+/* The box that is being filled takes the whole chunk. */
+bool vx_part_is_whole(const struct vx_task *t, const struct vx_part *p);
+void vx_task_learn_size(const struct vx_task *t, uint64_t bytes);
 
 /* engine_fetch.c: asks the store for the task's bytes; lock not held. */
 void vx_task_ask(struct vx_worker *w, struct vx_task *t);

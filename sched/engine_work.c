@@ -39,7 +39,7 @@ static void prefix_chunk(const struct vx_task *t, struct vx_err *e)
 
 /* ---- parts ---- */
 
-static struct vx_place place_of(const struct vx_part *p, const struct vx_box *part, uint32_t width)
+struct vx_place vx_part_place(const struct vx_part *p, const struct vx_box *part, uint32_t width)
 {
 	const struct vx_want *w = &p->job->want[p->want];
 	struct vx_place to = vx_place_at(&w->to, &w->box, part, width);
@@ -54,7 +54,7 @@ static void extents(const struct vx_box *b, uint64_t n[3])
 		n[d] = vx_box_extent(b, d);
 }
 
-static void mark_landed(const struct vx_task *t, const struct vx_part *p)
+void vx_part_landed(const struct vx_task *t, const struct vx_part *p)
 {
 	struct vx_cbox *b = p->job->into;
 	uint64_t bit;
@@ -69,7 +69,7 @@ static int serve_part(const struct vx_task *t, const struct vx_part *p, const st
 	const struct vx_scale *scale = &t->src->meta->scales[t->mip];
 	const struct vx_want *want = &p->job->want[p->want];
 	struct vx_chunk_form form = form_of(t);
-	struct vx_place to = place_of(p, &p->box, form.width);
+	struct vx_place to = vx_part_place(p, &p->box, form.width);
 	struct vx_box rel;
 	uint64_t n[3];
 
@@ -110,7 +110,7 @@ static bool serve_from_boxes(struct vx_worker *w, const struct vx_task *t, const
 		return false;
 	n = vx_cache_cover(g->cache, t->src, t->mip, t->key.grid, &t->key.cell, &p->box, piece);
 	for (unsigned i = 0; i < n; i++) {
-		struct vx_place to = place_of(p, &piece[i].box, width);
+		struct vx_place to = vx_part_place(p, &piece[i].box, width);
 		uint64_t ext[3];
 
 		extents(&piece[i].box, ext);
@@ -122,7 +122,7 @@ static bool serve_from_boxes(struct vx_worker *w, const struct vx_task *t, const
 	vx_cache_uncover(g->cache, piece, n);
 	VX_COUNT(chunks_copied);
 	VX_COUNT_ADD(chunks_copied_bytes, part_bytes(t, p));
-	mark_landed(t, p);
+	vx_part_landed(t, p);
 	return true;
 }
 
@@ -166,7 +166,7 @@ static bool settle(struct vx_engine *g, struct vx_task *t, struct vx_link *parts
 	return over;
 }
 
-static bool went_whole_into_a_box(const struct vx_task *t, const struct vx_part *p)
+bool vx_part_is_whole(const struct vx_task *t, const struct vx_part *p)
 {
 	return p->job->into && p->want == 0 && vx_box_equal(&p->box, &t->cell_box);
 }
@@ -179,8 +179,8 @@ static bool serve_one(struct vx_worker *w, const struct vx_task *t, struct vx_pa
 	if (p->code)
 		return false;
 	w->bytes += part_bytes(t, p);
-	mark_landed(t, p);
-	return went_whole_into_a_box(t, p);
+	vx_part_landed(t, p);
+	return vx_part_is_whole(t, p);
 }
 
 /* Read-ahead keeps chunks that nobody has decoded: one of a wrong length would fail whoever comes for it. */
@@ -307,7 +307,7 @@ static unsigned find_kept(struct vx_worker *w, struct vx_task **t, unsigned n, s
 
 /* ---- bytes from a store ---- */
 
-static void learn_size(struct vx_task *t, uint64_t bytes)
+void vx_task_learn_size(const struct vx_task *t, uint64_t bytes)
 {
 	_Atomic uint64_t *mean = &t->src->stored_bytes[t->mip];
 	uint64_t old = atomic_load_explicit(mean, memory_order_relaxed);
@@ -359,7 +359,7 @@ static void unpack(struct vx_worker *w, struct vx_task *t, struct vx_fetched *go
 		return;
 	}
 	VX_COUNT(chunks_fetched);
-	learn_size(t, got->body->len);
+	vx_task_learn_size(t, got->body->len);
 	r = got->content_encoding[0] ? vx_pack_from_content_encoding(got->content_encoding, &pack, &s->err) : 0;
 	if (r == 0)
 		r = unpack_body(w->engine->pool, scale->codec, &form, pack, got->body, &s->payload, &s->err);
