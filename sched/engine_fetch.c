@@ -63,12 +63,13 @@ static bool lies_together(const struct vx_task *t, const struct vx_part *p, stru
 /* The one wish there is, if its bytes can be read straight to where they go; it is the caller's to settle. */
 static struct vx_part *take_direct(struct vx_engine *g, struct vx_task *t, struct vx_fetch *f)
 {
-	struct vx_chunk_form form = vx_scale_form(t->src->meta, vx_task_scale(t), t->key.grid, &t->key.cell);
+	struct vx_chunk_form form;
 	struct vx_place to;
 	struct vx_part *p;
 
-	if (vx_task_scale(t)->codec != &vx_codec_raw || t->shard)
+	if (vx_task_scale(t)->codec != &vx_codec_raw || t->shard) /* the cell of an index is none of the scale's */
 		return NULL;
+	form = vx_scale_form(t->src->meta, vx_task_scale(t), t->key.grid, &t->key.cell);
 	VX_LOCK_SCOPE(&g->mtx);
 	if (vx_list_empty(&t->parts) || t->parts.next != t->parts.prev)
 		return NULL;
