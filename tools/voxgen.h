@@ -49,7 +49,7 @@ struct vg_plan {
 	int64_t drops[VG_MAX_DROPS][3];
 	unsigned n_drops;
 	struct vx_sharding *sharding; /* NULL: a file for each chunk */
-	struct vg_shard_cell *places;      /* with sharding: every chunk, in the order in which shards want them */
+	struct vg_shard_cell *places; /* with sharding: every chunk, in the order in which shards want them */
 	uint64_t *shards, n_shards;   /* the first place of each, and one past the last of all */
 	struct vg_grid grids[VG_MAX_CHUNK_SIZES * VG_MAX_SCALES];
 	unsigned n_grids;

@@ -5,9 +5,11 @@ import gzip
 import os
 import random
 import shutil
+import signal
 import struct
 
 from kit import equal, fails, read_file, takes
+from supervise import process_table
 
 LABELS = dict(dtype="uint32", kind="labels", encoding="compressed_segmentation")
 UNEVEN = dict(size=(150, 130, 70), offset=(-50, 3, 20), chunk=(32, 16, 40), dtype="uint16", kind="index")
@@ -120,7 +122,7 @@ def test_requests_of_one_shard(t):
     m, d = t.mount_http(v, cache="256M")
     m.check(ALL)
     requests = len(ranges(d))
-    assert 2 + 8 <= requests <= 2 + 14, requests
+    assert 2 + 16 <= requests <= 2 + 24, requests
     m.check(((1, 255), (1, 255), (1, 255)))
     equal(len(ranges(d)), requests, "requests after a box that is here")
 
@@ -185,6 +187,35 @@ def test_a_reader_that_is_killed(t):
         d.rules()
         m.check(v.bounds())
         m.close()
+
+
+def interruptible(path):
+    """Says whether the read ended by itself or by SIGINT."""
+    def handler(*_):
+        raise KeyboardInterrupt  # or Python would make the same call again
+    signal.signal(signal.SIGINT, handler)
+    try:
+        read_file(path)
+    except KeyboardInterrupt:
+        return "interrupted"
+    return "done"
+
+
+def test_interrupted_while_an_index_stalls(t):
+    v = sharded(t, "3,2,1,gzip")
+    for options in ("eager=64M", "eager=0"):
+        for skip in (0, 2):  # the shard index, a minishard's
+            m, d = t.mount_http(v, options)
+            d.rules(dict(match="shard$", do="stall", at="head", skip=skip))
+            c = t.client(interruptible, m.file(v.bounds()))
+            t.until(lambda: d.counts()["faults"] > 0, "a request that stalls")
+            t.until(lambda: process_table().get(c.pid, (0, "S"))[1] in "SD", "the client sleeps")
+            c.kill(signal.SIGINT)
+            equal(c.result(10), "interrupted", options)
+            m.until_stats("queue.inflight", 0)
+            d.rules()
+            m.check(v.bounds())
+            m.close()
 
 
 def test_unmount_while_an_index_stalls(t):
