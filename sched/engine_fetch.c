@@ -63,12 +63,13 @@ static bool lies_together(const struct vx_task *t, const struct vx_part *p, stru
 /* The one wish there is, if its bytes can be read straight to where they go; it is the caller's to settle. */
 static struct vx_part *take_direct(struct vx_engine *g, struct vx_task *t, struct vx_fetch *f)
 {
-	struct vx_chunk_form form = vx_scale_form(t->src->meta, vx_task_scale(t), t->key.grid, &t->key.cell);
+	struct vx_chunk_form form;
 	struct vx_place to;
 	struct vx_part *p;
 
-	if (vx_task_scale(t)->codec != &vx_codec_raw)
+	if (vx_task_scale(t)->codec != &vx_codec_raw || t->shard) /* the cell of an index is none of the scale's */
 		return NULL;
+	form = vx_scale_form(t->src->meta, vx_task_scale(t), t->key.grid, &t->key.cell);
 	VX_LOCK_SCOPE(&g->mtx);
 	if (vx_list_empty(&t->parts) || t->parts.next != t->parts.prev)
 		return NULL;
@@ -123,8 +124,7 @@ static void read_local(struct vx_worker *w, struct vx_task *t)
 	uint64_t t0 = vx_now_ns();
 
 	fetch_init(&f, t);
-	direct =
-	    t->shard ? NULL : take_direct(w->engine, t, &f); /* an index has no form, and a shard's file another size */
+	direct = take_direct(w->engine, t, &f);
 	vx_store_read(t->src->store, &f, &got);
 	VX_TIMING(fetch, vx_now_ns() - t0);
 	if (direct && got.in_place) {
