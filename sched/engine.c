@@ -312,6 +312,14 @@ static void expand_locked(struct vx_engine *g, struct vx_job *j, unsigned most)
 	vx_engine_wake_locked(g, added - (added && vx_is_worker));
 }
 
+/* What lies in shards comes in large steps, so that close chunks are queued together and share requests. */
+static unsigned next_step(const struct vx_job *j)
+{
+	if (!j->src->meta->scales[j->mip].sharding || vx_store_is_local(j->src->store))
+		return STEP;
+	return j->live <= LIVE_MAX / 2 ? LIVE_MAX : 0;
+}
+
 /* Ends one part; its job may be due for more tasks, or over. */
 static void settle_part_locked(struct vx_engine *g, struct vx_part *p, const struct vx_err *e, struct vx_link *ended)
 {
@@ -326,7 +334,7 @@ static void settle_part_locked(struct vx_engine *g, struct vx_part *p, const str
 	spare_put(&g->spare_parts, p);
 	j->live--;
 	if (!j->expanded && !j->err.code)
-		expand_locked(g, j, STEP);
+		expand_locked(g, j, next_step(j));
 	if (has_ended(j))
 		vx_list_push_back(ended, &j->parts);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * From a chunk to its bytes in a shard, and from queued chunks to few requests.
+ * From a chunk to its bytes in a shard.
  *
  * A waiting task belongs to its index's task: it is on no queue, and whoever finishes the index takes it along. An
  * index leaves the task table only after it is kept, and a chunk looks among kept indexes before it waits; one that
@@ -21,8 +21,6 @@
 #define KEY_LEAF (1u << 31)
 
 #define TRIES_MAX 2
-#define SCAN 512 /* tasks to either side of one, in the order in which they came, that are looked at for company */
-#define OTHER_LEAVES 16 /* leaves that are looked up for company */
 
 /* ---- names ---- */
 
@@ -139,46 +137,43 @@ static enum step from_last(struct vx_task *t, const struct vx_buf *index, struct
 	return LOCATED;
 }
 
-/* *ret: a reference to the index that said where the chunk is, if any did. */
-static enum step from_kept_leaf(struct vx_engine *g, struct vx_task *t, struct vx_buf **ret, struct vx_err *e)
+static enum step from_kept_leaf(struct vx_engine *g, struct vx_task *t, struct vx_err *e)
 {
+	VX_AUTO_BUF struct vx_buf *leaf = NULL;
 	struct vx_cell_key k = leaf_key(t);
 
-	if (!vx_shard_has_leaves(sharding_of(t)) || !vx_cache_kept(g->cache, &k, ret))
+	if (!vx_shard_has_leaves(sharding_of(t)) || !vx_cache_kept(g->cache, &k, &leaf))
 		return NEEDS_ROOT;
-	return from_last(t, *ret, e);
+	return from_last(t, leaf, e);
 }
 
-static enum step from_root(struct vx_engine *g, struct vx_task *t, struct vx_buf *root, struct vx_buf **ret,
-			   struct vx_err *e)
+static enum step from_root(struct vx_engine *g, struct vx_task *t, const struct vx_buf *root, struct vx_err *e)
 {
 	struct vx_shard_task *x = t->shard;
 	enum step s;
 	int r;
 
-	if (!vx_shard_has_leaves(sharding_of(t))) {
-		*ret = vx_buf_ref(root);
+	if (!vx_shard_has_leaves(sharding_of(t)))
 		return from_last(t, root, e);
-	}
 	r = vx_shard_leaf_span(sharding_of(t), &x->at, root, &x->span, e);
 	if (r < 0)
 		return FAILED;
 	if (r == 0)
 		return set_missing(e);
 	x->version = vx_shard_index_of(root)->version;
-	s = from_kept_leaf(g, t, ret, e);
+	s = from_kept_leaf(g, t, e);
 	return s == NEEDS_ROOT ? NEEDS_LEAF : s;
 }
 
-static enum step look_up(struct vx_engine *g, struct vx_task *t, struct vx_buf **ret, struct vx_err *e)
+static enum step look_up(struct vx_engine *g, struct vx_task *t, struct vx_err *e)
 {
 	VX_AUTO_BUF struct vx_buf *root = NULL;
 	struct vx_cell_key k = root_key(t);
-	enum step s = from_kept_leaf(g, t, ret, e);
+	enum step s = from_kept_leaf(g, t, e);
 
 	if (s != NEEDS_ROOT || !vx_cache_kept(g->cache, &k, &root))
 		return s;
-	return root ? from_root(g, t, root, ret, e) : set_missing(e);
+	return root ? from_root(g, t, root, e) : set_missing(e);
 }
 
 /* ---- waiting for an index ---- */
@@ -211,6 +206,14 @@ static struct vx_task *new_index_locked(struct vx_engine *g, struct vx_task *t, 
 	return index;
 }
 
+static void wait_at_locked(struct vx_engine *g, struct vx_task *t, struct vx_task *index)
+{
+	vx_task_promote_locked(g, index, t->item.prio);
+	t->state = VX_TASK_WAITING;
+	t->shard->index = index;
+	vx_list_push_back(&index->shard->waiters, &t->shard->in_waiters);
+}
+
 /* -ENOMEM leaves the task to the caller. */
 static int wait_locked(struct vx_engine *g, struct vx_task *t, enum step s)
 {
@@ -227,106 +230,38 @@ static int wait_locked(struct vx_engine *g, struct vx_task *t, enum step s)
 		index = new_index_locked(g, t, s == NEEDS_LEAF ? VX_SHARD_LEAF : VX_SHARD_ROOT, &k);
 	if (!index)
 		return -ENOMEM;
-	vx_task_promote_locked(g, index, t->item.prio);
-	t->state = VX_TASK_WAITING;
-	t->shard->index = index;
-	vx_list_push_back(&index->shard->waiters, &t->shard->in_waiters);
+	wait_at_locked(g, t, index);
 	return 0;
 }
 
-/* ---- company ---- */
-
-static bool is_queued_chunk_of(const struct vx_shard_task *x, const struct vx_cell_key *object)
+/* Once it knows its place it goes to the end of its client's line: by its next turn those before it know theirs, and
+ * close ones can share a request. */
+static void requeue(struct vx_engine *g, struct vx_task *t)
 {
-	return x->level == VX_SHARD_CHUNK && x->task->state == VX_TASK_QUEUED && vx_cell_key_equal(&x->object, object);
+	VX_LOCK_SCOPE(&g->mtx);
+	if (vx_task_is_wanted(t))
+		vx_task_requeue_locked(g, t);
+	else
+		vx_task_free_locked(g, t);
 }
 
-/* Calls `f` for tasks near `x` in its shard, until it returns false. */
-static void each_near_locked(struct vx_engine *g, struct vx_shard_task *x,
-			     bool (*f)(void *ctx, struct vx_shard_task *near), void *ctx)
+static bool wait_for_index(struct vx_engine *g, struct vx_task *t, enum step s)
 {
-	struct vx_link *head = &g->objects[vx_cell_key_hash(&x->object) % VX_OBJECT_BUCKETS], *l;
-	unsigned n = 0;
-
-	for (l = x->in_object.next; l != head && n < SCAN; l = l->next, n++)
-		if (!f(ctx, vx_list_entry(l, struct vx_shard_task, in_object)))
-			return;
-	n = 0;
-	for (l = x->in_object.prev; l != head && n < SCAN; l = l->prev, n++)
-		if (!f(ctx, vx_list_entry(l, struct vx_shard_task, in_object)))
-			return;
-}
-
-struct company {
-	const struct vx_shard_task *of;
-	const struct vx_buf *index; /* of this minishard */
-	uint64_t minishard;
-	uint64_t seen[OTHER_LEAVES]; /* minishards that were looked up */
-	unsigned nseen;
-	struct vx_task *unseen;
-};
-
-static bool was_seen(const struct company *c, uint64_t minishard)
-{
-	for (unsigned i = 0; i < c->nseen; i++)
-		if (c->seen[i] == minishard)
-			return true;
-	return false;
-}
-
-/* What cannot be located will find out when its own turn comes. */
-static bool locate_near(void *ctx, struct vx_shard_task *x)
-{
-	struct company *c = ctx;
-	struct vx_err e;
-
-	if (x->located || !is_queued_chunk_of(x, &c->of->object))
-		return true;
-	if (c->index && x->at.minishard == c->minishard)
-		from_last(x->task, c->index, &e);
-	else if (!c->unseen && !was_seen(c, x->at.minishard))
-		c->unseen = x->task;
-	return true;
-}
-
-/* Tells queued tasks of the same shard their places, as far as the indexes are here, so that they may come along. */
-static void locate_company(struct vx_engine *g, const struct vx_task *t, const struct vx_buf *index)
-{
-	struct company c = {.of = t->shard, .index = index, .minishard = t->shard->at.minishard};
-	struct vx_buf *other = NULL;
-	struct vx_cell_key k;
-
-	for (;;) {
-		c.seen[c.nseen++] = c.minishard;
-		c.unseen = NULL;
-		{
-			VX_LOCK_SCOPE(&g->mtx);
-			each_near_locked(g, t->shard, locate_near, &c);
-			if (c.unseen) {
-				c.minishard = c.unseen->shard->at.minishard;
-				k = leaf_key(c.unseen);
-			}
-		}
-		vx_buf_put(vx_steal(other));
-		if (!c.unseen || c.nseen == OTHER_LEAVES)
-			return;
-		c.index = vx_cache_kept(g->cache, &k, &other) ? other : NULL;
-	}
+	VX_LOCK_SCOPE(&g->mtx);
+	return wait_locked(g, t, s) == 0;
 }
 
 bool vx_shard_locate(struct vx_worker *w, struct vx_task *t)
 {
-	VX_AUTO_BUF struct vx_buf *index = NULL;
 	struct vx_engine *g = w->engine;
 	struct vx_err e = {0};
 	enum step s = LOCATED;
 
 	if (t->shard->located)
 		return true;
-	s = look_up(g, t, &index, &e);
+	s = look_up(g, t, &e);
 	if (s == NEEDS_ROOT || s == NEEDS_LEAF) {
-		VX_LOCK_SCOPE(&g->mtx);
-		if (wait_locked(g, t, s) == 0)
+		if (wait_for_index(g, t, s))
 			return false;
 		vx_fail(&e, -ENOMEM, "no memory");
 		s = FAILED;
@@ -337,135 +272,10 @@ bool vx_shard_locate(struct vx_worker *w, struct vx_task *t)
 		vx_task_fail(w, t, &e);
 		return false;
 	}
-	if (!vx_store_is_local(t->src->store))
-		locate_company(g, t, index);
-	return true;
-}
-
-struct run {
-	const struct vx_cell_key *object;
-	struct vx_shard_task *member[2 * SCAN + 1];
-	unsigned n;
-};
-
-static bool may_share(const struct vx_shard_task *x)
-{
-	return x->located && !x->alone && !x->span.suffix;
-}
-
-static bool add_near(void *ctx, struct vx_shard_task *x)
-{
-	struct run *r = ctx;
-
-	if (may_share(x) && x->task->state == VX_TASK_QUEUED && x->task->item.client &&
-	    vx_cell_key_equal(&x->object, r->object))
-		r->member[r->n++] = x;
-	return true;
-}
-
-static int by_offset(const void *a, const void *b)
-{
-	uint64_t x = (*(struct vx_shard_task *const *)a)->span.off, y = (*(struct vx_shard_task *const *)b)->span.off;
-
-	return x < y ? -1 : x > y;
-}
-
-static uint64_t end_of(const struct vx_shard_task *x)
-{
-	return x->span.off + x->span.len;
-}
-
-/* The members [*first, *last] around number `i` that one request is for, and its bytes. */
-static struct vx_span choose_run(const struct vx_engine *g, const struct run *r, unsigned i, unsigned *first,
-				 unsigned *last)
-{
-	uint64_t begin = r->member[i]->span.off, end = end_of(r->member[i]);
-	bool grew = true;
-
-	*first = *last = i;
-	while (grew && *last - *first + 1 < g->opts.merge_tasks) {
-		grew = false;
-		if (*last + 1 < r->n) {
-			const struct vx_shard_task *x = r->member[*last + 1];
-			uint64_t reach = vx_max_u64(end, end_of(x));
-
-			if (x->span.off <= end + g->opts.merge_gap && reach - begin <= g->opts.merge_bytes) {
-				end = reach;
-				++*last;
-				grew = true;
-				continue;
-			}
-		}
-		if (*first > 0) {
-			const struct vx_shard_task *x = r->member[*first - 1];
-			uint64_t reach = vx_max_u64(end, end_of(x));
-
-			if (begin <= end_of(x) + g->opts.merge_gap && reach - x->span.off <= g->opts.merge_bytes) {
-				begin = x->span.off;
-				end = reach;
-				--*first;
-				grew = true;
-			}
-		}
-	}
-	return (struct vx_span){.off = begin, .len = end - begin};
-}
-
-/* What is wanted less urgently may fill a gap but not make the others wait for more. */
-static void trim_run(const struct run *r, enum vx_prio prio, unsigned *first, unsigned *last, struct vx_span *span)
-{
-	uint64_t end = 0;
-
-	while (r->member[*first]->task->item.prio > prio)
-		++*first;
-	while (r->member[*last]->task->item.prio > prio)
-		--*last;
-	span->off = r->member[*first]->span.off;
-	for (unsigned i = *first; i <= *last; i++)
-		end = vx_max_u64(end, end_of(r->member[i]));
-	span->len = end - span->off;
-}
-
-static void take_along_locked(struct vx_engine *g, struct vx_request *r, struct vx_shard_task *x)
-{
-	struct vx_task *t = x->task;
-
-	vx_tq_remove(&g->remote, &t->item);
-	t->state = VX_TASK_FETCHING;
-	t->request = r;
-	vx_list_push_back(&r->tasks, &t->in_request);
-	VX_COUNT(shards_merged);
-}
-
-void vx_shard_gather_locked(struct vx_engine *g, struct vx_request *req, struct vx_task *t)
-{
-	struct run r = {.object = &t->shard->object, .member = {t->shard}, .n = 1};
-	unsigned i = 0, first, last;
-	struct vx_span span;
-
-	vx_assert_held(&g->mtx);
-	VX_COUNT(shards_requests);
-	t->shard->merged = false;
-	if (!may_share(t->shard))
-		return;
-	each_near_locked(g, t->shard, add_near, &r);
-	qsort(r.member, r.n, sizeof *r.member, by_offset);
-	while (r.member[i] != t->shard)
-		i++;
-	span = choose_run(g, &r, i, &first, &last);
-	trim_run(&r, t->item.prio, &first, &last, &span);
-	if (first == last)
-		return;
-	for (unsigned m = first; m <= last; m++) {
-		struct vx_shard_task *x = r.member[m];
-
-		if (x != t->shard)
-			take_along_locked(g, req, x);
-		x->merged = true;
-		x->cut = x->span.off - span.off;
-	}
-	req->fetch.range.off = span.off;
-	req->fetch.range.len = req->fetch.cap = req->fetch.expect = span.len;
+	if (vx_store_is_local(t->src->store))
+		return true;
+	requeue(g, t);
+	return false;
 }
 
 /* ---- answers ---- */
@@ -485,14 +295,11 @@ void vx_shard_distrust(struct vx_engine *g, const struct vx_task *t)
 		forget_indexes(g, t);
 }
 
-/* True when it may start again. */
-static bool try_again(struct vx_shard_task *x, struct vx_err *e)
+/* Forgets its place; false when it did so too often. */
+static bool start_again(struct vx_shard_task *x)
 {
 	x->located = false;
-	if (++x->tries <= TRIES_MAX)
-		return true;
-	vx_fail(e, -EIO, "the shard was replaced again and again while it was read");
-	return false;
+	return ++x->tries <= TRIES_MAX;
 }
 
 static void cut(struct vx_task *t, struct vx_fetched *got)
@@ -505,57 +312,23 @@ static void cut(struct vx_task *t, struct vx_fetched *got)
 		vx_fail(&got->err, -ENOMEM, "no memory");
 }
 
-static void requeue(struct vx_engine *g, struct vx_task *t)
-{
-	VX_LOCK_SCOPE(&g->mtx);
-	if (vx_task_is_wanted(t))
-		vx_task_requeue_locked(g, t);
-	else
-		vx_task_free_locked(g, t);
-}
-
-/* Whether the answer contradicts the index that led to it. */
+/* Whether the answer contradicts the index that led to it. The object may have become shorter, too. */
 static bool is_stale(const struct vx_shard_task *x, const struct vx_fetched *got)
 {
 	struct vx_shard_version now = version_of(got);
 
 	if (x->level == VX_SHARD_ROOT)
 		return false;
-	if (got->err.code == -EBADMSG) /* the object may have become shorter: worth one look */
-		return x->level == VX_SHARD_CHUNK && x->tries == 0;
-	return got->err.code == -ENODATA || (!got->err.code && !vx_shard_same(&x->version, &now));
-}
-
-bool vx_shard_accept(struct vx_worker *w, struct vx_task *t, struct vx_fetched *got)
-{
-	struct vx_shard_task *x = t->shard;
-
-	if (got->err.code == -EBADMSG && x->merged) {
-		x->alone = true;
-		requeue(w->engine, t);
-		return false;
-	}
-	if (!is_stale(x, got)) {
-		if (got->body && x->merged)
-			cut(t, got);
-		return true;
-	}
-	forget_indexes(w->engine, t);
-	vx_buf_put(vx_steal(got->body));
-	if (x->level == VX_SHARD_LEAF) {
-		vx_fail(&got->err, -ESTALE, "the shard was replaced"); /* those who wait start again */
-		return true;
-	}
-	if (!try_again(x, &got->err))
-		return true;
-	requeue(w->engine, t);
-	return false;
+	if (got->err.code)
+		return got->err.code == -ENODATA || got->err.code == -EBADMSG;
+	return !vx_shard_same(&x->version, &now);
 }
 
 /* What became of an index. */
 struct outcome {
 	struct vx_buf *index; /* NULL without an error: the shard does not exist */
 	struct vx_err err;
+	bool stale; /* who waits may start again instead of failing */
 };
 
 static void read_index(struct vx_engine *g, struct vx_task *t, struct vx_fetched *got, struct outcome *o)
@@ -583,16 +356,17 @@ static void read_index(struct vx_engine *g, struct vx_task *t, struct vx_fetched
 static void go_on(struct vx_worker *w, struct vx_task *t, enum vx_shard_level level, const struct outcome *o,
 		  struct vx_link *ready, struct vx_link *need_leaf)
 {
-	VX_AUTO_BUF struct vx_buf *index = NULL;
 	struct vx_err e = o->err;
 	enum step s = FAILED;
 
-	if (e.code == -ESTALE && try_again(t->shard, &e))
-		s = LOCATED; /* not really: but queued like one */
+	if (t->shard->located)
+		s = LOCATED; /* it was only waiting for company */
+	else if (o->stale)
+		s = start_again(t->shard) ? LOCATED : FAILED; /* not located, but queued like those that are */
 	else if (!e.code && !o->index)
 		s = set_missing(&e);
 	else if (!e.code)
-		s = level == VX_SHARD_LEAF ? from_last(t, o->index, &e) : from_root(w->engine, t, o->index, &index, &e);
+		s = level == VX_SHARD_LEAF ? from_last(t, o->index, &e) : from_root(w->engine, t, o->index, &e);
 	if (s == FAILED)
 		vx_task_fail(w, t, &e);
 	else
@@ -607,6 +381,39 @@ static struct vx_task *pop_waiter(struct vx_link *list)
 	return x->task;
 }
 
+/* Another index of the shard that has come and is about to release its own waiters, which may stand close by: indexes
+ * that shared a request come at once and are read one after another. */
+static struct vx_task *find_arrived_index_locked(struct vx_engine *g, const struct vx_cell_key *object)
+{
+	struct vx_link *head = &g->objects[vx_cell_key_hash(object) % VX_OBJECT_BUCKETS];
+
+	for (struct vx_link *l = head->next; l != head; l = l->next) {
+		struct vx_shard_task *x = vx_list_entry(l, struct vx_shard_task, in_object);
+
+		if (x->level == VX_SHARD_LEAF && x->task->state == VX_TASK_ARRIVED &&
+		    vx_cell_key_equal(&x->object, object))
+			return x->task;
+	}
+	return NULL;
+}
+
+static void queue_ready_locked(struct vx_engine *g, struct vx_link *ready)
+{
+	struct vx_task *first = vx_list_entry(ready->next, struct vx_shard_task, in_waiters)->task;
+	struct vx_task *index = find_arrived_index_locked(g, &first->shard->object);
+
+	while (!vx_list_empty(ready)) {
+		struct vx_task *t = pop_waiter(ready);
+
+		if (!vx_task_is_wanted(t))
+			vx_task_free_locked(g, t);
+		else if (index && t->shard->located)
+			wait_at_locked(g, t, index);
+		else
+			vx_task_requeue_locked(g, t);
+	}
+}
+
 static void queue_waiters(struct vx_worker *w, struct vx_link *ready, struct vx_link *need_leaf)
 {
 	struct vx_engine *g = w->engine;
@@ -616,14 +423,8 @@ static void queue_waiters(struct vx_worker *w, struct vx_link *ready, struct vx_
 	vx_list_init(&failed);
 	{
 		VX_LOCK_SCOPE(&g->mtx);
-		while (!vx_list_empty(ready)) {
-			struct vx_task *t = pop_waiter(ready);
-
-			if (vx_task_is_wanted(t))
-				vx_task_requeue_locked(g, t);
-			else
-				vx_task_free_locked(g, t);
-		}
+		if (!vx_list_empty(ready))
+			queue_ready_locked(g, ready);
 		while (!vx_list_empty(need_leaf)) {
 			struct vx_task *t = pop_waiter(need_leaf);
 
@@ -665,6 +466,34 @@ static void release_waiters(struct vx_worker *w, struct vx_task *t, const struct
 			go_on(w, pop_waiter(&waiters), level, o, &ready, &need_leaf);
 		queue_waiters(w, &ready, &need_leaf);
 	} while (!over);
+}
+
+bool vx_shard_accept(struct vx_worker *w, struct vx_task *t, struct vx_fetched *got)
+{
+	struct vx_shard_task *x = t->shard;
+
+	if (got->err.code == -EBADMSG && x->merged) {
+		x->alone = true;
+		requeue(w->engine, t);
+		return false;
+	}
+	if (!is_stale(x, got)) {
+		if (got->body && x->merged)
+			cut(t, got);
+		return true;
+	}
+	forget_indexes(w->engine, t);
+	vx_buf_put(vx_steal(got->body));
+	if (got->err.code != -EBADMSG)
+		vx_fail(&got->err, -EIO, "the shard was replaced again and again while it was read");
+	if (x->level == VX_SHARD_LEAF) {
+		release_waiters(w, t, &(struct outcome){.err = got->err, .stale = true});
+		return false;
+	}
+	if (!start_again(x))
+		return true;
+	requeue(w->engine, t);
+	return false;
 }
 
 void vx_index_start(struct vx_worker *w, struct vx_task *t)

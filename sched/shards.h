@@ -49,7 +49,7 @@ void vx_shard_leave_locked(struct vx_task *t);
 void vx_shard_fail_waiters_locked(struct vx_engine *g, struct vx_task *t, const struct vx_err *e);
 
 /* ---- for engine_work.c and engine_fetch.c; the lock not held ---- */
-/* True: the task knows its place and its bytes may be asked for. False: it waits, or is over and gone. */
+/* True: the task knows its place and its bytes may be asked for. False: it waits, is queued again, or over and gone. */
 bool vx_shard_locate(struct vx_worker *w, struct vx_task *t);
 void vx_index_start(struct vx_worker *w, struct vx_task *t);
 /* What the store said, or why it was not asked. Frees the task. */
@@ -60,7 +60,7 @@ bool vx_shard_accept(struct vx_worker *w, struct vx_task *t, struct vx_fetched *
 /* Its bytes made no chunk: perhaps the index is wrong. */
 void vx_shard_distrust(struct vx_engine *g, const struct vx_task *t);
 
-/* Under the lock: makes `r`, the request for `t`, ask for the bytes of queued tasks close by as well. */
+/* shard_merge.c, under the lock: makes `r`, the request for `t`, ask for the bytes of queued tasks close by as well. */
 void vx_shard_gather_locked(struct vx_engine *g, struct vx_request *r, struct vx_task *t);
 
 #endif

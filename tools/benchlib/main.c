@@ -26,7 +26,9 @@ static const struct {
     {"chain", bench_chain, "the same by our codec, straight into the box"},
     {"images", bench_images, "baseline: encoding=jpeg or png: decode the chunks of a box, drop the voxels"},
     {"http", bench_http, "baseline: fetch the chunks of a box by libcurl multi, drop the bytes"},
-    {"serve", bench_serve, "root= delay_ms=: an HTTP server that waits before each answer"},
+    {"merge", bench_merge,
+     "url= box= gap= bytes= tasks= connections=: the engine alone fetches a box of a sharded volume"},
+    {"serve", bench_serve, "root= delay_ms= mbs=: an HTTP server that waits before each answer"},
 };
 
 int main(int argc, char **argv)

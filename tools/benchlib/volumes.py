@@ -84,6 +84,8 @@ def all_volumes(tools, data):
                                              "--content", "labels", "--pack", "gzip"], width=8, suffix=".gz"),
         Volume("grey-jpeg", (512, 512, 512), ["--encoding", "jpeg"]),
         Volume("grey-png", (512, 512, 512), ["--encoding", "png"]),
+        Volume("grey-shard", (512, 512, 512), ["--sharded", "6,0,3"]),
+        Volume("grey-gz-shard", (512, 512, 512), ["--sharded", "6,0,3,gzip"]),
     ]
     made = {v.name: v.make(voxgen, data) for v in volumes}
     for pack in ("blosc", "zstd"):
