@@ -13,12 +13,15 @@ struct vx_fetcher; /* one in a process: owns the transfer loop's thread */
 struct vx_store;
 
 struct vx_fetch_opts {
-	unsigned connections;  /* transfers at once */
-	uint64_t connect_ms;   /* to reach a host */
-	uint64_t stall_ms;     /* without a byte */
-	unsigned tries;        /* attempts in all, >= 1 */
-	uint64_t retry_ms;     /* wait before the first retry; doubles, with jitter */
-	uint64_t retry_max_ms; /* longest wait between tries */
+	unsigned connections;        /* transfers at once */
+	unsigned host_connections;   /* to one host; 0: as many */
+	bool hedge;                  /* send a second request beside one that lags */
+	uint64_t connect_ms;         /* to reach a host */
+	uint64_t stall_ms;           /* without a byte */
+	unsigned tries;              /* attempts in all, >= 1 */
+	uint64_t retry_ms;           /* wait before the first retry; doubles, with jitter */
+	uint64_t retry_after_max_ms; /* longest wait that a store may ask for; else the request is given up */
+	uint64_t retry_max_ms;       /* longest wait between tries */
 };
 void vx_fetch_opts_default(struct vx_fetch_opts *o);
 
@@ -39,8 +42,13 @@ bool vx_store_is_local(const struct vx_store *s);
 struct vx_fetched {
 	struct vx_err err;         /* code 0: fine. -ENODATA: the store does not have it. Others as in
 				      DESIGN's table:   -EACCES, -EHOSTUNREACH, -ETIMEDOUT, -EIO, -EBADMSG
-				      (larger than the cap), -ECANCELED */
-	struct vx_buf *body;       /* NULL on error; the receiver owns the reference */
+				      (larger than the cap, or a range that is not there), -ECANCELED */
+	struct vx_buf *body;       /* NULL on error, when not modified and when in place; the receiver owns the
+				      reference */
+	bool in_place;             /* it was read to `into` */
+	bool not_modified;         /* the object still is what if_none_match named */
+	uint64_t total;            /* the object's whole size where the store said it, else 0 */
+	char etag[72];             /* as the server said it, else "" */
 	char content_encoding[16]; /* lower case; HTTP's header, or "gzip", "br", "zstd" told by a
 				      suffix on disk;
 				      "" when nothing was said */
@@ -52,7 +60,18 @@ struct vx_fetch {
 	char key[1024];  /* "8_8_8/0-64_0-64_0-64", "info" */
 	uint64_t cap;    /* refuse bodies of more bytes */
 	uint64_t expect; /* likely size, 0 if unknown: sizes the first buffer */
-	bool suffixes;   /* on disk, also look for key.gz, key.br, key.zstd */
+	bool suffixes;   /* on disk, also look for key.gz, key.br, key.zstd; not with a range */
+	/* Bytes wanted: all of them (len 0), [off, off + len), or, with `suffix`, the object's last `len`. The body
+	 * then has exactly these, of a smaller object's suffix all; an object that ends earlier is -EBADMSG. */
+	struct {
+		uint64_t off, len;
+		bool suffix;
+	} range;
+	/* Local stores, optional: an object of exactly `into_len` bytes whose name does not say that it is packed is
+	 * read to here, without a body. After a failure there is rubbish. */
+	void *into;
+	uint64_t into_len;
+	char if_none_match[72];                                   /* an etag, "": none; remote stores only */
 	void (*done)(struct vx_fetch *r, struct vx_fetched *got); /* exactly once; `got` lives during the call only;
 								     may submit and may free `r`; holds no lock */
 	/* private to fetch/ */
@@ -72,6 +91,11 @@ void vx_store_submit(struct vx_store *s, struct vx_fetch *r);
 /* Asks that the request end soon with -ECANCELED (it may still complete otherwise). `r` must not be
  * done yet. */
 void vx_store_cancel(struct vx_fetch *r);
+
+/* Tells every place on disk where credentials and certificates for a store may be read from, now or later, as the
+ * environment says it: files and directories, most of which need not be there; none for local stores. For who locks
+ * files away, before the first store is opened. Any thread. */
+void vx_fetch_secret_places(const char *url, void (*tell)(void *ctx, const char *path), void *ctx);
 
 /* Transfers under way and waiting, for the gauges. */
 void vx_fetcher_depth(struct vx_fetcher *f, unsigned *ret_active, unsigned *ret_waiting);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Which failures pass by themselves, and how long to wait for that: the first wait doubled at each
  * try, of which a random part between half and whole is waited, so that many requests that failed
- * together do not come back together. Pure, any thread.
+ * together do not come back together. Nobody comes back sooner than a store has asked for; who cannot wait for so
+ * long does not come back. Pure, any thread.
  */
 #include "fetch/retry.h"
 
@@ -52,7 +53,7 @@ static uint64_t wait_ms(const struct vx_retry_policy *p, const struct vx_failure
 		whole = whole > p->max_ms / 2 ? p->max_ms : whole * 2;
 	half = whole / 2;
 	whole = whole - half + random % (half + 1);
-	return vx_min_u64(vx_max_u64(whole, f->retry_after_ms), p->max_ms);
+	return vx_max_u64(whole, f->retry_after_ms);
 }
 
 struct vx_verdict vx_retry_decide(const struct vx_retry_policy *p, const struct vx_failure *f, uint64_t random)
@@ -60,23 +61,14 @@ struct vx_verdict vx_retry_decide(const struct vx_retry_policy *p, const struct 
 	bool status = f->fault == VX_FAULT_STATUS;
 	bool passes = status ? status_passes(f->status) : faults[f->fault].again;
 
-	if (passes && f->tries < p->tries)
+	if (passes && f->tries < p->tries && f->retry_after_ms <= p->after_max_ms)
 		return (struct vx_verdict){.again = true, .wait_ms = wait_ms(p, f, random)};
-	return (struct vx_verdict){.code = status ? status_code(f->status) : faults[f->fault].code};
+	return (struct vx_verdict){.code = vx_retry_code(f)};
 }
 
-uint64_t vx_retry_after_ms(const char *value, size_t len)
+int vx_retry_code(const struct vx_failure *f)
 {
-	uint64_t seconds = 0;
-	size_t i = 0;
-
-	while (i < len && (value[i] == ' ' || value[i] == '\t'))
-		i++;
-	for (; i < len && value[i] >= '0' && value[i] <= '9'; i++)
-		seconds = vx_min_u64(seconds * 10 + (uint64_t)(value[i] - '0'), 1000000000);
-	while (i < len && (value[i] == ' ' || value[i] == '\t' || value[i] == '\r' || value[i] == '\n'))
-		i++;
-	return i == len ? seconds * 1000 : 0;
+	return f->fault == VX_FAULT_STATUS ? status_code(f->status) : faults[f->fault].code;
 }
 
 const char *vx_fault_text(enum vx_fault fault)

@@ -13,9 +13,8 @@
 #include <strings.h>
 
 static const struct vx_store_ops *const kinds[] = {
-    &vx_store_file_ops,
-    &vx_store_http_ops,
-    &vx_store_https_ops,
+    &vx_store_file_ops,    &vx_store_http_ops,     &vx_store_https_ops, &vx_store_s3_ops,
+    &vx_store_s3_http_ops, &vx_store_s3_https_ops, &vx_store_gs_ops,
 };
 
 static int unknown_scheme(const char *url, size_t len, struct vx_err *e)
@@ -111,16 +110,15 @@ int vx_key_check(const char *key, size_t size, struct vx_err *e)
 void vx_store_read(struct vx_store *s, struct vx_fetch *r, struct vx_fetched *got)
 {
 	assert(vx_store_is_local(s));
-	got->err.code = 0;
-	got->err.why[0] = 0;
-	got->body = NULL;
-	got->content_encoding[0] = 0;
+	memset(got, 0, sizeof *got);
 	VX_COUNT(store_requests);
 	if (vx_key_check(r->key, sizeof r->key, &got->err) == 0)
 		s->ops->read(s, r, got);
-	assert((got->err.code == 0) == (got->body != NULL));
-	if (got->body)
-		VX_COUNT_ADD(store_bytes, got->body->len);
+	if (got->err.code)
+		got->in_place = false;
+	assert((got->err.code == 0) == (got->body != NULL || got->in_place));
+	if (got->body || got->in_place)
+		VX_COUNT_ADD(store_bytes, got->body ? got->body->len : r->into_len);
 	else if (got->err.code != -ENODATA)
 		VX_COUNT(store_errors);
 }

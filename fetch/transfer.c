@@ -5,15 +5,16 @@
  * of redirects and interim responses are forgotten. Runs on the loop's thread; holds no lock.
  */
 #include "fetch/transfer.h"
+#include "fetch/aim.h"
 #include "fetch/store.h"
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/ledger.h"
 #include "base/limits.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 /* What curl takes from a socket in one step. Measured over loopback with objects of 256 KiB: less means
  * more steps, more means buffers that fall out of the processor's cache when many transfers run. */
@@ -22,133 +23,112 @@
 /* An error's body is read to keep the connection, unless it is longer than a new connection costs. */
 #define DISCARD_BYTES 65536
 
-static bool starts_with(const char *line, size_t len, const char *name, const char **ret_value, size_t *ret_len)
-{
-	size_t n = strlen(name);
-
-	if (len < n || strncasecmp(line, name, n) != 0)
-		return false;
-	for (line += n, len -= n; len > 0 && (*line == ' ' || *line == '\t'); line++)
-		len--;
-	while (len > 0 && strchr(" \t\r\n", line[len - 1]))
-		len--;
-	*ret_value = line;
-	*ret_len = len;
-	return true;
-}
-
-/* A list of codings, or a name cut to the field's size, is one that no decoder knows. */
-static void add_encoding(struct vx_transfer *t, const char *value, size_t len)
-{
-	char *to = t->content_encoding;
-	size_t n = strlen(to), size = sizeof t->content_encoding;
-
-	if (len == 8 && strncasecmp(value, "identity", len) == 0)
-		return;
-	if (n > 0 && n + 1 < size)
-		to[n++] = ',';
-	for (size_t i = 0; i < len && n + 1 < size; i++)
-		to[n++] = value[i] >= 'A' && value[i] <= 'Z' ? (char)(value[i] | 0x20) : value[i];
-	to[n] = 0;
-	if (strcmp(to, "x-gzip") == 0)
-		strcpy(to, "gzip");
-}
-
-static int parse_status(const char *line, size_t len)
-{
-	const char *space = memchr(line, ' ', len);
-	int status = 0;
-
-	for (const char *c = space ? space + 1 : line + len; c < line + len && *c >= '0' && *c <= '9'; c++)
-		status = status < 1000 ? status * 10 + (*c - '0') : status;
-	return status;
-}
-
 static size_t on_header(char *line, size_t one, size_t len, void *arg)
 {
-	struct vx_transfer *t = arg;
-	const char *value;
-	size_t value_len;
+	struct vx_attempt *a = arg;
 
-	t->heard_ns = vx_now_ns();
-	if (len > 5 && memcmp(line, "HTTP/", 5) == 0) {
-		t->status = parse_status(line, len);
-		t->content_encoding[0] = 0;
-		t->retry_after_ms = 0;
-		t->headers_over = false;
-	} else if (t->headers_over) {
-		return len; /* a trailer */
-	} else if (len <= 2) {
-		t->headers_over = true;
-	} else if (starts_with(line, len, "Content-Encoding:", &value, &value_len)) {
-		add_encoding(t, value, value_len);
-	} else if (starts_with(line, len, "Retry-After:", &value, &value_len)) {
-		t->retry_after_ms = vx_retry_after_ms(value, value_len);
-	}
+	a->heard_ns = vx_now_ns();
+	if (!a->first_ns)
+		a->first_ns = a->heard_ns;
+	vx_answer_line(&a->answer, line, len, time(NULL));
 	return len;
 }
 
 /* Ends the attempt from within a callback. */
-static size_t give_up(struct vx_transfer *t, enum vx_fault fault)
+static size_t give_up(struct vx_attempt *a, enum vx_fault fault)
 {
-	t->fault = fault;
+	a->fault = fault;
 	return 0;
 }
 
-static enum vx_fault first_buffer(struct vx_transfer *t, size_t len)
+static bool has_body(const struct vx_attempt *a)
 {
-	uint64_t cap = t->fetch->cap, size = t->fetch->expect ? t->fetch->expect : FIRST_BODY_BYTES;
-	curl_off_t said = -1;
+	return a->answer.status == 200 || (a->answer.status == 206 && vx_fetch_is_ranged(a->of->fetch));
+}
 
-	if (curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &said) == CURLE_OK && said >= 0) {
-		if ((uint64_t)said > cap)
-			return VX_FAULT_TOO_BIG;
-		size = (uint64_t)said;
+/* Once the head is complete: what to keep, and a buffer for it. */
+static enum vx_fault plan(struct vx_attempt *a, size_t len)
+{
+	uint64_t size = a->of->fetch->expect ? a->of->fetch->expect : FIRST_BODY_BYTES;
+	curl_off_t said = -1;
+	enum vx_fault fault;
+
+	if (curl_easy_getinfo(a->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &said) != CURLE_OK)
+		said = -1;
+	fault = vx_range_take(a->of->fetch, &a->answer, said >= 0 ? (uint64_t)said : VX_SIZE_UNKNOWN, &a->take);
+	if (fault != VX_FAULT_NONE)
+		return fault;
+	a->planned = true;
+	if (!a->take.open_end)
+		size = a->take.want;
+	a->body = vx_buf_get(a->of->pool, (size_t)vx_min_u64(vx_max_u64(size, len), a->take.want));
+	return a->body ? VX_FAULT_NONE : VX_FAULT_MEMORY;
+}
+
+static enum vx_fault append(struct vx_attempt *a, const char *data, uint64_t len)
+{
+	if (len > a->take.want - a->body->len)
+		return a->take.tail ? VX_FAULT_UNRANGED : VX_FAULT_TOO_BIG;
+	if (len > a->body->cap - a->body->len) {
+		uint64_t size = vx_max_u64(2 * a->body->cap, a->body->len + len);
+
+		if (vx_buf_grow(&a->body, (size_t)vx_min_u64(size, a->take.want)) < 0)
+			return VX_FAULT_MEMORY;
 	}
-	t->body = vx_buf_get(t->pool, (size_t)vx_min_u64(vx_max_u64(size, len), cap));
-	return t->body ? VX_FAULT_NONE : VX_FAULT_MEMORY;
+	memcpy(a->body->data + a->body->len, data, len);
+	a->body->len += len;
+	return VX_FAULT_NONE;
+}
+
+/* Keeps what `take` says of the next bytes of the body. */
+static enum vx_fault receive(struct vx_attempt *a, const char *data, size_t len)
+{
+	uint64_t at = a->seen, drop = at < a->take.skip ? vx_min_u64(a->take.skip - at, len) : 0, rest = len - drop;
+
+	a->seen += len;
+	if (a->take.whole && a->seen > VX_MAX_UNRANGED_BYTES)
+		return VX_FAULT_UNRANGED;
+	if (a->take.whole && !a->take.tail)
+		rest = vx_min_u64(rest, a->take.want - a->body->len);
+	return append(a, data + drop, rest);
+}
+
+/* Of an error's page; its first bytes may say more than the status. */
+static size_t discard(struct vx_attempt *a, const char *data, size_t len)
+{
+	if (a->discarded < sizeof a->page - 1)
+		memcpy(a->page + a->discarded, data, vx_min_u64(len, sizeof a->page - 1 - a->discarded));
+	a->discarded += len;
+	return a->discarded > DISCARD_BYTES ? give_up(a, VX_FAULT_STATUS) : len;
 }
 
 static size_t on_body(char *data, size_t one, size_t len, void *arg)
 {
-	struct vx_transfer *t = arg;
-	enum vx_fault fault;
+	struct vx_attempt *a = arg;
+	enum vx_fault fault = VX_FAULT_NONE;
 
-	t->heard_ns = vx_now_ns();
+	a->heard_ns = vx_now_ns();
 	VX_COUNT_ADD(store_bytes, len);
-	if (t->status != 200) {
-		t->discarded += len;
-		return t->discarded > DISCARD_BYTES ? give_up(t, VX_FAULT_STATUS) : len;
-	}
-	if (!t->body) {
-		fault = first_buffer(t, len);
-		if (fault != VX_FAULT_NONE)
-			return give_up(t, fault);
-	}
-	if (len > t->fetch->cap - t->body->len)
-		return give_up(t, VX_FAULT_TOO_BIG);
-	if (len > t->body->cap - t->body->len) {
-		uint64_t size = vx_max_u64(2 * t->body->cap, t->body->len + len);
-
-		if (vx_buf_grow(&t->body, (size_t)vx_min_u64(size, t->fetch->cap)) < 0)
-			return give_up(t, VX_FAULT_MEMORY);
-	}
-	memcpy(t->body->data + t->body->len, data, len);
-	t->body->len += len;
-	return len;
+	if (!has_body(a))
+		return discard(a, data, len);
+	if (!a->planned)
+		fault = plan(a, len);
+	if (fault == VX_FAULT_NONE)
+		fault = receive(a, data, len);
+	return fault == VX_FAULT_NONE ? len : give_up(a, fault);
 }
 
-CURL *vx_easy_new(const struct vx_fetch_opts *o, struct curl_slist *headers)
+CURL *vx_easy_new(const struct vx_fetch_opts *o)
 {
 	CURL *h = curl_easy_init();
 
 	if (!h)
 		return NULL;
+	vx_trust(h);
 	curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(h, CURLOPT_USERAGENT, "voxfs");
-	curl_easy_setopt(h, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-	curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 1L);
+	curl_easy_setopt(h, CURLOPT_HTTP_CONTENT_DECODING, 0L); /* workers unpack */
 	curl_easy_setopt(h, CURLOPT_MAXREDIRS, (long)VX_MAX_REDIRECTS);
 	curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, (long)vx_min_u64(o->connect_ms, INT32_MAX));
 	curl_easy_setopt(h, CURLOPT_BUFFERSIZE, RECEIVE_BYTES);
@@ -161,58 +141,108 @@ CURL *vx_easy_new(const struct vx_fetch_opts *o, struct curl_slist *headers)
 	return h;
 }
 
-int vx_transfer_begin(struct vx_transfer *t, uint64_t now_ns)
+bool vx_attempt_header(struct vx_attempt *a, const char *line)
 {
-	int r = vx_key_check(t->fetch->key, sizeof t->fetch->key, &t->err);
+	struct curl_slist *longer = curl_slist_append(a->headers, line);
 
+	if (longer)
+		a->headers = longer;
+	return longer != NULL;
+}
+
+/* Accept-Encoding is curl's own option and not one of our header lines, because those are signed with the request for
+ * S3, and proxies change this one. */
+static bool set_headers(struct vx_attempt *a)
+{
+	const struct vx_fetch *r = a->of->fetch;
+	char line[sizeof r->if_none_match + 32], range[48];
+	bool ranged = vx_fetch_is_ranged(r);
+
+	if (ranged)
+		vx_range_print(r, range);
+	curl_easy_setopt(a->easy, CURLOPT_RANGE, ranged ? range : NULL);
+	curl_easy_setopt(a->easy, CURLOPT_ACCEPT_ENCODING, ranged ? "identity" : "gzip, br, zstd");
+	snprintf(line, sizeof line, "If-None-Match: %.71s", r->if_none_match);
+	if (r->if_none_match[0] && !vx_attempt_header(a, line))
+		return false;
+	return curl_easy_setopt(a->easy, CURLOPT_HTTPHEADER, a->headers) == CURLE_OK;
+}
+
+static int check_wish(const struct vx_fetch *r, struct vx_err *e)
+{
+	uint64_t end;
+
+	if (!r->range.suffix && !vx_add_u64(r->range.off, r->range.len, &end))
+		return vx_fail(e, -EBADMSG, "bytes beyond any object's end were asked for: %s", r->key);
+	if (strnlen(r->if_none_match, sizeof r->if_none_match) == sizeof r->if_none_match ||
+	    strpbrk(r->if_none_match, "\r\n"))
+		return vx_fail(e, -EINVAL, "no etag has such bytes");
+	return vx_key_check(r->key, sizeof r->key, e);
+}
+
+int vx_attempt_begin(struct vx_attempt *a, struct vx_transfer *t, CURL *easy, uint64_t now_ns)
+{
+	struct vx_err *e = &t->got.err;
+	int r;
+
+	memset(a, 0, sizeof *a);
+	a->of = t;
+	a->easy = easy;
+	a->begun_ns = a->heard_ns = now_ns;
+	r = check_wish(t->fetch, e);
 	if (r == 0)
-		r = t->store->ops->aim(t->store, t->fetch, t->easy, &t->err);
-	if (r < 0)
+		r = t->store->ops->aim(t->store, a, e);
+	if (r == 0 && !set_headers(a))
+		r = vx_fail(e, -ENOMEM, "out of memory");
+	if (r < 0) {
+		vx_attempt_release(a);
 		return r;
-	curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
-	curl_easy_setopt(t->easy, CURLOPT_HEADERDATA, t);
-	curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
-	curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->curl_says);
-	t->tries++;
-	t->begun_ns = t->heard_ns = now_ns;
-	t->fault = VX_FAULT_NONE;
-	t->headers_over = false;
-	t->status = 0;
-	t->retry_after_ms = 0;
-	t->discarded = 0;
-	t->content_encoding[0] = 0;
-	t->curl_says[0] = 0;
+	}
+	curl_easy_setopt(easy, CURLOPT_PRIVATE, a);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, a);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, a);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, a->curl_says);
 	return 0;
 }
 
-static bool connected(const struct vx_transfer *t, uint64_t *ret_at_ns)
+CURL *vx_attempt_release(struct vx_attempt *a)
+{
+	curl_easy_setopt(a->easy, CURLOPT_HTTPHEADER, NULL);
+	curl_easy_setopt(a->easy, CURLOPT_ERRORBUFFER, NULL);
+	curl_slist_free_all(vx_steal(a->headers));
+	vx_token_put(vx_steal(a->token));
+	vx_buf_put(vx_steal(a->body));
+	return vx_steal(a->easy);
+}
+
+static bool connected(const struct vx_attempt *a, uint64_t *ret_at_ns)
 {
 	curl_off_t us = 0;
 
-	curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &us);
-	*ret_at_ns = t->begun_ns + (uint64_t)us * 1000;
+	curl_easy_getinfo(a->easy, CURLINFO_PRETRANSFER_TIME_T, &us);
+	*ret_at_ns = a->begun_ns + (uint64_t)us * 1000;
 	return us > 0;
 }
 
-bool vx_transfer_stalled(const struct vx_transfer *t, uint64_t now_ns, uint64_t stall_ns)
+bool vx_attempt_stalled(const struct vx_attempt *a, uint64_t now_ns, uint64_t stall_ns)
 {
 	uint64_t at;
 
-	if (now_ns < t->heard_ns + stall_ns)
+	if (now_ns < a->heard_ns + stall_ns)
 		return false;
-	return connected(t, &at) && now_ns >= at + stall_ns;
+	return connected(a, &at) && now_ns >= at + stall_ns;
 }
 
 /* A server that sends more than it promised leaves the rest in its connection, in front of the next answer: that one
  * deserves another connection, as if this one had been cut. */
-static bool reused(const struct vx_transfer *t)
+static bool reused(const struct vx_attempt *a)
 {
 	long connects = 1;
 
-	return curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects) == CURLE_OK && connects == 0;
+	return curl_easy_getinfo(a->easy, CURLINFO_NUM_CONNECTS, &connects) == CURLE_OK && connects == 0;
 }
 
-static enum vx_fault fault_of(const struct vx_transfer *t, CURLcode code)
+static enum vx_fault fault_of(const struct vx_attempt *a, CURLcode code)
 {
 	uint64_t at;
 
@@ -230,7 +260,7 @@ static enum vx_fault fault_of(const struct vx_transfer *t, CURLcode code)
 	case CURLE_SSL_INVALIDCERTSTATUS:
 		return VX_FAULT_TRUST;
 	case CURLE_OPERATION_TIMEDOUT:
-		return connected(t, &at) ? VX_FAULT_STALL : VX_FAULT_CONNECT_TIME;
+		return connected(a, &at) ? VX_FAULT_STALL : VX_FAULT_CONNECT_TIME;
 	case CURLE_PARTIAL_FILE:
 	case CURLE_GOT_NOTHING:
 	case CURLE_RECV_ERROR:
@@ -241,7 +271,7 @@ static enum vx_fault fault_of(const struct vx_transfer *t, CURLcode code)
 	case CURLE_TOO_MANY_REDIRECTS:
 		return VX_FAULT_REDIRECTS;
 	case CURLE_UNSUPPORTED_PROTOCOL: /* also what curl says of an answer without a status line */
-		return t->status ? VX_FAULT_PROTOCOL : reused(t) ? VX_FAULT_CUT : VX_FAULT_MALFORMED;
+		return a->answer.status ? VX_FAULT_PROTOCOL : reused(a) ? VX_FAULT_CUT : VX_FAULT_MALFORMED;
 	case CURLE_WEIRD_SERVER_REPLY:
 	case CURLE_URL_MALFORMAT:
 	case CURLE_BAD_CONTENT_ENCODING:
@@ -253,42 +283,106 @@ static enum vx_fault fault_of(const struct vx_transfer *t, CURLcode code)
 	}
 }
 
-enum vx_fault vx_transfer_end(struct vx_transfer *t, CURLcode code)
+/* A good answer has ended: the body must be what was asked for. */
+static enum vx_fault conclude(struct vx_attempt *a)
 {
-	enum vx_fault fault = t->fault;
+	enum vx_fault fault = a->planned ? VX_FAULT_NONE : plan(a, 0);
+	uint64_t len = a->of->fetch->range.len;
 
-	if (fault == VX_FAULT_NONE) {
-		if (t->status >= 400 || (code == CURLE_OK && t->status != 200))
-			fault = VX_FAULT_STATUS; /* whether or not its body came whole */
-		else if (code != CURLE_OK)
-			fault = fault_of(t, code);
-		else if (!t->body && !(t->body = vx_buf_get(t->pool, 0)))
-			fault = VX_FAULT_MEMORY;
+	if (fault != VX_FAULT_NONE)
+		return fault;
+	if (a->take.whole || !vx_fetch_is_ranged(a->of->fetch))
+		a->take.total = a->seen;
+	if (a->take.tail && a->body->len > len) {
+		memmove(a->body->data, a->body->data + a->body->len - len, len);
+		a->body->len = len;
 	}
+	if (!a->take.open_end && a->body->len < a->take.want)
+		return a->take.whole ? VX_FAULT_SHORT : VX_FAULT_CUT;
+	return VX_FAULT_NONE;
+}
+
+static bool is_not_modified(const struct vx_attempt *a)
+{
+	return a->answer.status == 304 && a->of->fetch->if_none_match[0];
+}
+
+/* An answer with an error's status, or one that was cut, or whose body is still to be looked at. */
+static enum vx_fault judge(struct vx_attempt *a, CURLcode code)
+{
+	int status = a->answer.status;
+	char word[VX_ERROR_CODE_MAX];
+	enum vx_fault fault;
+
+	if (status == 416 && vx_fetch_is_ranged(a->of->fetch)) {
+		fault = vx_range_refused(a->of->fetch, &a->answer);
+		if (fault == VX_FAULT_NONE && !(a->body = vx_buf_get(a->of->pool, 0)))
+			fault = VX_FAULT_MEMORY;
+		return fault;
+	}
+	if (status == 404 && vx_error_code(a->page, word) && strcmp(word, "NoSuchBucket") == 0)
+		return VX_FAULT_NO_BUCKET; /* which is not the same as an object that is not there */
+	if (status >= 400 || (code == CURLE_OK && !has_body(a) && !is_not_modified(a)))
+		return VX_FAULT_STATUS; /* whether or not its body came whole */
+	if (code != CURLE_OK)
+		return fault_of(a, code);
+	return is_not_modified(a) ? VX_FAULT_NONE : conclude(a);
+}
+
+enum vx_fault vx_attempt_end(struct vx_attempt *a, CURLcode code)
+{
+	enum vx_fault fault = a->fault == VX_FAULT_NONE ? judge(a, code) : a->fault;
+
 	if (fault != VX_FAULT_NONE) {
-		vx_buf_put(t->body);
-		t->body = NULL;
+		vx_buf_put(a->body);
+		a->body = NULL;
 	}
 	return fault;
 }
 
-static bool curl_knows_more(enum vx_fault fault)
+void vx_attempt_tell(struct vx_attempt *a, struct vx_fetched *ret)
 {
-	return fault != VX_FAULT_STATUS && fault != VX_FAULT_STALL && fault != VX_FAULT_TOO_BIG &&
-	       fault != VX_FAULT_REDIRECTS && fault != VX_FAULT_MEMORY && fault != VX_FAULT_CANCELLED;
+	ret->err.code = 0;
+	ret->err.why[0] = 0;
+	ret->body = vx_steal(a->body);
+	ret->not_modified = is_not_modified(a);
+	ret->total = a->take.total;
+	memcpy(ret->etag, a->answer.etag, sizeof ret->etag);
+	memcpy(ret->content_encoding, a->answer.content_encoding, sizeof ret->content_encoding);
 }
 
-void vx_transfer_explain(struct vx_transfer *t, enum vx_fault fault, int code)
+static bool curl_knows_more(enum vx_fault fault)
 {
-	char cause[160], tries[32] = "", url[1200];
+	switch (fault) {
+	case VX_FAULT_RESOLVE:
+	case VX_FAULT_CONNECT:
+	case VX_FAULT_TLS:
+	case VX_FAULT_TRUST:
+	case VX_FAULT_CONNECT_TIME:
+	case VX_FAULT_CUT:
+	case VX_FAULT_PROTOCOL:
+	case VX_FAULT_MALFORMED:
+	case VX_FAULT_OTHER:
+		return true;
+	default:
+		return false;
+	}
+}
 
-	if (fault == VX_FAULT_STATUS)
-		snprintf(cause, sizeof cause, "%s with HTTP status %d", vx_fault_text(fault), t->status);
-	else if (t->curl_says[0] && curl_knows_more(fault))
-		snprintf(cause, sizeof cause, "%s (%.90s)", vx_fault_text(fault), t->curl_says);
+void vx_transfer_explain(struct vx_transfer *t, const struct vx_attempt *a, enum vx_fault fault, int code)
+{
+	char cause[240], tries[32] = "", url[1200], word[VX_ERROR_CODE_MAX];
+
+	if (fault == VX_FAULT_STATUS && vx_error_code(a->page, word))
+		snprintf(cause, sizeof cause, "%s with HTTP status %d (%s)", vx_fault_text(fault), a->answer.status,
+			 word);
+	else if (fault == VX_FAULT_STATUS)
+		snprintf(cause, sizeof cause, "%s with HTTP status %d", vx_fault_text(fault), a->answer.status);
+	else if (a && a->curl_says[0] && curl_knows_more(fault))
+		snprintf(cause, sizeof cause, "%s (%.90s)", vx_fault_text(fault), a->curl_says);
 	else
 		snprintf(cause, sizeof cause, "%s", vx_fault_text(fault));
 	if (t->tries > 0)
 		snprintf(tries, sizeof tries, ", %u %s", t->tries, t->tries == 1 ? "try" : "tries");
-	vx_fail(&t->err, code, "%s%s: %s", cause, tries, vx_store_show(t->store, t->fetch->key, url, sizeof url));
+	vx_fail(&t->got.err, code, "%s%s: %s", cause, tries, vx_store_show(t->store, t->fetch->key, url, sizeof url));
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What is needed of the local disk: sources of file://, with the folder that each lies in (scales of Precomputed may
- * lie beside it: `../`), and the list of volumes itself.
+ * lie beside it: `../`), the list of volumes itself, and for remote sources the places of credentials and certificates.
  */
 #include "fs/confine.h"
+#include "fetch/fetch.h"
 #include "fs/privileges.h"
 
 #include <fcntl.h>
@@ -11,54 +12,84 @@
 #include <string.h>
 #include <sys/stat.h>
 
-struct needs {
-	char **path; /* the list of volumes first, if there is one */
-	unsigned n, cap, nlists;
+struct paths {
+	char **at;
+	unsigned n, cap;
 };
+
+struct needs {
+	struct paths sources; /* folders of local sources */
+	struct paths files;   /* the list of volumes, credentials, certificates */
+	bool failed;
+};
+
+static void paths_free(struct paths *p)
+{
+	for (unsigned i = 0; i < p->n; i++)
+		free(p->at[i]);
+	free(p->at);
+}
 
 static void needs_free(struct needs *k)
 {
-	for (unsigned i = 0; i < k->n; i++)
-		free(k->path[i]);
-	free(k->path);
+	paths_free(&k->sources);
+	paths_free(&k->files);
 }
 
-static int add(struct needs *k, char *path)
+/* Takes over `path`, which may be NULL for want of memory. */
+static int add(struct paths *p, char *path)
 {
 	if (!path)
 		return -ENOMEM;
-	if (k->n == k->cap) {
-		void *bigger = realloc(k->path, (k->cap * 2 + 8) * sizeof k->path[0]);
+	if (p->n == p->cap) {
+		void *bigger = realloc(p->at, (p->cap * 2 + 8) * sizeof p->at[0]);
 
 		if (!bigger) {
 			free(path);
 			return -ENOMEM;
 		}
-		k->path = bigger;
-		k->cap = k->cap * 2 + 8;
+		p->at = bigger;
+		p->cap = p->cap * 2 + 8;
 	}
-	k->path[k->n++] = path;
+	p->at[p->n++] = path;
 	return 0;
+}
+
+static void add_secret(void *ctx, const char *path)
+{
+	struct needs *k = ctx;
+
+	for (unsigned i = 0; i < k->files.n; i++)
+		if (!strcmp(k->files.at[i], path))
+			return;
+	k->failed |= add(&k->files, strdup(path)) < 0;
 }
 
 /* The directory of a cloudpath on a local disk; what follows a bar names a format. */
 static int add_cloudpath(struct needs *k, const char *cloudpath)
 {
-	const char *file = strstr(cloudpath, "file://");
-	const char *path = file ? file + strlen("file://") : cloudpath;
+	static const char *const formats[] = {"precomputed://", "zarr://", "zarr2://", "zarr3://", "n5://"};
+	const char *url = cloudpath;
 
-	if (path[0] != '/')
-		return 0;
-	return add(k, strndup(path, strcspn(path, "|")));
+	for (size_t i = 0; i < VX_ARRAY_LEN(formats); i++)
+		if (!strncmp(url, formats[i], strlen(formats[i]))) {
+			url += strlen(formats[i]);
+			break;
+		}
+	if (!strncmp(url, "file://", strlen("file://")))
+		url += strlen("file://");
+	if (url[0] == '/')
+		return add(&k->sources, strndup(url, strcspn(url, "|")));
+	vx_fetch_secret_places(url, add_secret, k);
+	return k->failed ? -ENOMEM : 0;
 }
 
 static int add_listed(struct needs *k, const char *config)
 {
 	json_t *root = json_load_file(config, 0, NULL), *v; /* what is wrong with it is said where it is read */
 	size_t i;
-	int r = add(k, strdup(config));
+	int r = add(&k->files, strdup(config));
 
-	k->nlists = 1;
 	json_array_foreach(json_object_get(root, "volumes"), i, v)
 	{
 		const char *source = json_string_value(json_object_get(v, "source"));
@@ -81,15 +112,19 @@ static int find_needs(struct needs *k, const struct vx_options *o)
 
 static int take_identity(const struct vx_options *o, const struct needs *k, int arena, struct vx_err *e)
 {
-	VX_AUTO_FREE struct vx_identity_need *needs = calloc(k->n + 1, sizeof *needs);
+	VX_AUTO_FREE struct vx_identity_need *needs = calloc(k->sources.n + k->files.n + 1, sizeof *needs);
 	struct vx_identity id;
+	unsigned n = 0;
 	int r;
 
 	if (!needs)
 		return vx_fail(e, -ENOMEM, "no memory");
-	for (unsigned i = 0; i < k->n; i++)
-		needs[i].path = k->path[i];
-	r = vx_identity_choose(&id, o->runas, needs, k->n, e);
+	for (unsigned i = 0; i < k->sources.n; i++)
+		needs[n++].path = k->sources.at[i];
+	for (unsigned i = 0; i < k->files.n; i++)
+		if (access(k->files.at[i], F_OK) == 0)
+			needs[n++].path = k->files.at[i];
+	r = vx_identity_choose(&id, o->runas, needs, n, e);
 	if (r == 0 && id.change && arena >= 0 &&
 	    (fchownat(arena, ".", id.uid, id.gid, 0) < 0 || fchmodat(arena, ".", 0700, 0) < 0))
 		r = vx_fail(e, -errno, "cannot hand the arena to %s: %s", id.name, strerror(errno));
@@ -114,24 +149,26 @@ static char *folder_of(const char *path)
 static int enter(const struct vx_options *o, const struct needs *k, int arena, struct vx_sandbox_report *ret,
 		 struct vx_err *e)
 {
-	VX_CLEANUP(needs_free) struct needs trees = {0};
+	VX_CLEANUP(paths_free) struct paths trees = {0};
 	VX_AUTO_FREE struct vx_sandbox_tree *read = NULL;
 	struct vx_sandbox_tree write = {.fd = arena};
 	struct vx_sandbox s = {.write = &write, .nwrite = arena >= 0, .probe = o->sandbox_probe};
 	int r = 0;
 
-	for (unsigned i = 0; i < k->n && r == 0; i++) {
-		char *folder = i < k->nlists ? NULL : folder_of(k->path[i]);
+	for (unsigned i = 0; i < k->sources.n && r == 0; i++) {
+		char *folder = folder_of(k->sources.at[i]);
 
-		r = add(&trees, strdup(k->path[i]));
+		r = add(&trees, strdup(k->sources.at[i]));
 		if (r == 0 && folder)
 			r = add(&trees, folder);
 	}
+	for (unsigned i = 0; i < k->files.n && r == 0; i++)
+		r = add(&trees, strdup(k->files.at[i]));
 	read = calloc(trees.n + 1, sizeof *read);
 	if (r < 0 || !read)
 		return vx_fail(e, -ENOMEM, "no memory");
 	for (unsigned i = 0; i < trees.n; i++)
-		read[i] = (struct vx_sandbox_tree){.path = trees.path[i], .fd = -1};
+		read[i] = (struct vx_sandbox_tree){.path = trees.at[i], .fd = -1};
 	s.read = read;
 	s.nread = trees.n;
 	r = vx_sandbox_enter(&s, ret);

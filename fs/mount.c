@@ -37,6 +37,7 @@ static int start_fetcher(struct vx_fs *fs, struct vx_err *e)
 	f.connect_ms = (uint64_t)(o->connect_timeout * 1000);
 	f.stall_ms = (uint64_t)(o->stall * 1000);
 	f.tries = (unsigned)o->tries;
+	f.hedge = o->hedge;
 	return vx_fetcher_new(&fs->fetcher, &f, fs->pool, e);
 }
 
@@ -69,6 +70,9 @@ static int start_engine(struct vx_fs *fs, struct vx_err *e)
 	    .threads = (unsigned)o->threads,
 	    .inflight = (unsigned)(o->connections + o->connections / 4 + 2),
 	    .inflight_bytes = INFLIGHT_BYTES,
+	    .merge_gap = VX_MERGE_GAP,
+	    .merge_bytes = VX_MERGE_BYTES,
+	    .merge_tasks = VX_MERGE_TASKS,
 	    .policy = o->policy,
 	    .table = fs->table,
 	};

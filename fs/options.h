@@ -22,7 +22,7 @@ struct vx_options {
 	uint64_t threads, connections, tries;
 	double connect_timeout, stall, wait; /* seconds */
 	double timeout;                      /* seconds until an open or a read that waits is answered with ETIMEDOUT */
-	bool fill_missing, allow_other;
+	bool fill_missing, hedge, allow_other;
 	char *runas;        /* USER[:GROUP]; NULL: decide by yourself (fs/privileges.h) */
 	bool sandbox_probe; /* for tests */
 	uint64_t uid, gid;  /* whom files belong to: who mounts, if nobody else was named */

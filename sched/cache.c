@@ -235,16 +235,23 @@ void vx_box_suspect_locked(struct vx_cache *c, struct vx_cbox *b)
 	suspect_until_locked(c, b, PROBE_FIRST_NS);
 }
 
+void vx_cache_fill_unmap_late(struct vx_cache *c, const struct vx_source *src, unsigned mip, const struct vx_box *box)
+{
+	VX_LOCK_SCOPE(&c->mtx);
+	struct vx_cbox *b = vx_cache_find_locked(c, src, mip, box);
+
+	if (b && b->state == VX_BOX_READY && b->map_writable && !b->map_users)
+		vx_box_drop_map_locked(c, b);
+}
+
 void vx_cache_fill_ready_locked(struct vx_cache *c, struct vx_cbox *b)
 {
 	vx_assert_held(&c->mtx);
 	assert(b->state == VX_BOX_FILLING && b->map_users > 0);
 	end_fill_locked(b);
 	b->map_users--; /* no longer ours; others may be copying out of it */
-	if (b->map && !b->map_users) {
-		c->idle_maps++; /* a copier came and went since fill_unmap */
-		vx_box_drop_map_locked(c, b);
-	}
+	if (b->map && !b->map_users)
+		c->idle_maps++; /* whoever comes first undoes it: fill_unmap_late, a copier or eviction */
 	vx_box_make_ready_locked(c, b, b->map_users > 0);
 	vx_box_record_locked(c, b);
 }

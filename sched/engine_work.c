@@ -13,8 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CHARGE_MIN ((uint64_t)64 << 10)
-
 /* What the parts of a task are served from. */
 struct supply {
 	struct vx_buf *payload; /* unpacked chunk, or NULL */
@@ -30,16 +28,18 @@ static struct vx_chunk_form form_of(const struct vx_task *t)
 static void prefix_chunk(const struct vx_task *t, struct vx_err *e)
 {
 	const struct vx_scale *s = &t->src->meta->scales[t->mip];
-	char name[256];
+	char name[256], box[VX_BOX_NAME_MAX] = "";
 
 	if (t->src->meta->format->chunk_name(s, t->key.grid, &t->key.cell, name, sizeof name) < 0)
 		snprintf(name, sizeof name, "%.200s/...", s->key);
-	vx_fail_prefix(e, "chunk %s", name);
+	if (t->shard)
+		vx_box_print(&t->cell_box, box);
+	vx_fail_prefix(e, "chunk %s%s%s", box, t->shard ? " of " : "", name);
 }
 
 /* ---- parts ---- */
 
-static struct vx_place place_of(const struct vx_part *p, const struct vx_box *part, uint32_t width)
+struct vx_place vx_part_place(const struct vx_part *p, const struct vx_box *part, uint32_t width)
 {
 	const struct vx_want *w = &p->job->want[p->want];
 	struct vx_place to = vx_place_at(&w->to, &w->box, part, width);
@@ -54,7 +54,7 @@ static void extents(const struct vx_box *b, uint64_t n[3])
 		n[d] = vx_box_extent(b, d);
 }
 
-static void mark_landed(const struct vx_task *t, const struct vx_part *p)
+void vx_part_landed(const struct vx_task *t, const struct vx_part *p)
 {
 	struct vx_cbox *b = p->job->into;
 	uint64_t bit;
@@ -69,7 +69,7 @@ static int serve_part(const struct vx_task *t, const struct vx_part *p, const st
 	const struct vx_scale *scale = &t->src->meta->scales[t->mip];
 	const struct vx_want *want = &p->job->want[p->want];
 	struct vx_chunk_form form = form_of(t);
-	struct vx_place to = place_of(p, &p->box, form.width);
+	struct vx_place to = vx_part_place(p, &p->box, form.width);
 	struct vx_box rel;
 	uint64_t n[3];
 
@@ -110,7 +110,7 @@ static bool serve_from_boxes(struct vx_worker *w, const struct vx_task *t, const
 		return false;
 	n = vx_cache_cover(g->cache, t->src, t->mip, t->key.grid, &t->key.cell, &p->box, piece);
 	for (unsigned i = 0; i < n; i++) {
-		struct vx_place to = place_of(p, &piece[i].box, width);
+		struct vx_place to = vx_part_place(p, &piece[i].box, width);
 		uint64_t ext[3];
 
 		extents(&piece[i].box, ext);
@@ -122,7 +122,7 @@ static bool serve_from_boxes(struct vx_worker *w, const struct vx_task *t, const
 	vx_cache_uncover(g->cache, piece, n);
 	VX_COUNT(chunks_copied);
 	VX_COUNT_ADD(chunks_copied_bytes, part_bytes(t, p));
-	mark_landed(t, p);
+	vx_part_landed(t, p);
 	return true;
 }
 
@@ -141,7 +141,7 @@ static void take_parts_locked(struct vx_task *t, struct vx_link *to)
 /* Frees the task if nobody wants it any more. */
 static bool end_if_unwanted_locked(struct vx_engine *g, struct vx_task *t)
 {
-	if (!vx_list_empty(&t->parts))
+	if (vx_task_is_wanted(t))
 		return false;
 	vx_task_free_locked(g, t);
 	return true;
@@ -166,7 +166,7 @@ static bool settle(struct vx_engine *g, struct vx_task *t, struct vx_link *parts
 	return over;
 }
 
-static bool went_whole_into_a_box(const struct vx_task *t, const struct vx_part *p)
+bool vx_part_is_whole(const struct vx_task *t, const struct vx_part *p)
 {
 	return p->job->into && p->want == 0 && vx_box_equal(&p->box, &t->cell_box);
 }
@@ -179,8 +179,8 @@ static bool serve_one(struct vx_worker *w, const struct vx_task *t, struct vx_pa
 	if (p->code)
 		return false;
 	w->bytes += part_bytes(t, p);
-	mark_landed(t, p);
-	return went_whole_into_a_box(t, p);
+	vx_part_landed(t, p);
+	return vx_part_is_whole(t, p);
 }
 
 /* Read-ahead keeps chunks that nobody has decoded: one of a wrong length would fail whoever comes for it. */
@@ -192,11 +192,29 @@ static bool may_be_kept(const struct vx_task *t, const struct vx_buf *payload)
 	return !payload || !exact || payload->len == exact;
 }
 
+/* Serves the wishes in `parts`; true when a box took the whole chunk. */
+static bool serve_round(struct vx_worker *w, const struct vx_task *t, const struct vx_link *parts, struct supply *s)
+{
+	struct vx_engine *g = w->engine;
+	struct vx_err e = {0};
+	bool whole = false;
+
+	for (struct vx_link *l = parts->next; l != parts; l = l->next)
+		whole |= serve_one(w, t, vx_list_entry(l, struct vx_part, in_task), s, &e);
+	if (e.code) {
+		VX_COUNT(chunks_failed);
+		prefix_chunk(t, &e);
+		s->err = e; /* a chunk that failed once is not trusted with another part */
+		vx_cache_unkeep(g->cache, &t->key);
+		vx_shard_distrust(g, t);
+	}
+	return whole;
+}
+
 /* Serves every wish for the chunk, those that join while it does included. Frees the task. */
 static void serve_all(struct vx_worker *w, struct vx_task *t, struct supply *s, bool fresh)
 {
 	struct vx_engine *g = w->engine;
-	struct vx_err e = s->err;
 	struct vx_link parts;
 	bool whole = false;
 
@@ -208,38 +226,88 @@ static void serve_all(struct vx_worker *w, struct vx_task *t, struct supply *s, 
 			VX_COUNT(chunks_prefetched);
 	}
 	do {
-		for (struct vx_link *l = parts.next; l != &parts; l = l->next)
-			whole |= serve_one(w, t, vx_list_entry(l, struct vx_part, in_task), s, &e);
-		if (e.code && !s->err.code) {
-			VX_COUNT(chunks_failed);
-			prefix_chunk(t, &e);
-			s->err = e; /* a chunk that failed once is not trusted with another part */
-			vx_cache_unkeep(g->cache, &t->key);
-		}
-		if (fresh && !whole && !e.code && may_be_kept(t, s->payload))
+		whole |= serve_round(w, t, &parts, s);
+		if (fresh && !whole && !s->err.code && may_be_kept(t, s->payload))
 			vx_cache_keep(g->cache, &t->key, s->payload);
 		fresh = false;
-	} while (!settle(g, t, &parts, &e));
+	} while (!settle(g, t, &parts, &s->err));
 	vx_buf_put(s->payload);
+}
+
+/* ---- chunks that are kept: small work, so several at once ---- */
+
+struct kept {
+	struct vx_task *task; /* NULL once it is over */
+	struct vx_link parts;
+	struct supply supply;
+};
+
+/* Takes what is wished of the first `n` tasks, and puts the others back. */
+static void take_kept(struct vx_engine *g, struct vx_task **t, unsigned count, struct kept *k, unsigned n)
+{
+	VX_LOCK_SCOPE(&g->mtx);
+	for (unsigned i = 0; i < n; i++) {
+		vx_list_init(&k[i].parts);
+		k[i].task = t[i];
+		take_parts_locked(t[i], &k[i].parts);
+	}
+	for (unsigned i = count; i-- > n;)
+		if (!end_if_unwanted_locked(g, t[i]))
+			vx_task_put_back_locked(g, t[i]);
+}
+
+static void settle_kept(struct vx_engine *g, struct kept *k, unsigned n)
+{
+	struct vx_link ended;
+
+	vx_list_init(&ended);
+	{
+		VX_LOCK_SCOPE(&g->mtx);
+		for (unsigned i = 0; i < n; i++) {
+			vx_parts_settle_locked(g, &k[i].parts, &k[i].supply.err, &ended);
+			if (end_if_unwanted_locked(g, k[i].task))
+				k[i].task = NULL;
+			else
+				take_parts_locked(k[i].task, &k[i].parts);
+		}
+	}
+	vx_jobs_end(&ended);
+}
+
+static void serve_kept(struct vx_worker *w, struct kept *k, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const struct vx_task *t = k[i].task;
+
+		vx_history_add(&w->history, t->item.space, &t->cell_box);
+		serve_round(w, t, &k[i].parts, &k[i].supply);
+	}
+	settle_kept(w->engine, k, n);
+	for (unsigned i = 0; i < n; i++) {
+		if (k[i].task) /* more wishes have joined */
+			do
+				serve_round(w, k[i].task, &k[i].parts, &k[i].supply);
+			while (!settle(w->engine, k[i].task, &k[i].parts, &k[i].supply.err));
+		vx_buf_put(k[i].supply.payload);
+	}
+}
+
+/* How many of the tasks, from the first on, are for chunks that are kept; takes a reference to each. */
+static unsigned find_kept(struct vx_worker *w, struct vx_task **t, unsigned n, struct vx_buf **ret)
+{
+	const struct vx_cell_key *key[VX_TASKS_AT_ONCE] = {NULL};
+	unsigned keys = 0;
+
+	while (keys < n && !vx_task_is_index(t[keys])) {
+		key[keys] = &t[keys]->key;
+		keys++;
+	}
+	return vx_cache_kept_run(w->engine->cache, key, keys, ret);
 }
 
 /* ---- bytes from a store ---- */
 
-static void fetch_init(struct vx_fetch *f, const struct vx_task *t)
-{
-	const struct vx_scale *s = &t->src->meta->scales[t->mip];
-	struct vx_chunk_form form = form_of(t);
-	uint64_t max = s->codec->expand ? s->codec->max_stored(&form) : s->codec->max_payload(&form);
-
-	memset(f, 0, sizeof *f);
-	f->cap = max + max / 8 + 65536; /* packing may grow what it cannot shrink */
-	f->expect = atomic_load_explicit(&t->src->stored_bytes[t->mip], memory_order_relaxed);
-	f->suffixes = t->src->meta->format->packed_at_rest;
-	if (t->src->meta->format->chunk_name(s, t->key.grid, &t->key.cell, f->key, sizeof f->key) < 0)
-		f->key[0] = 0; /* keys are checked when the volume is opened; the store refuses an empty one */
-}
-
-static void learn_size(struct vx_task *t, uint64_t bytes)
+void vx_task_learn_size(const struct vx_task *t, uint64_t bytes)
 {
 	_Atomic uint64_t *mean = &t->src->stored_bytes[t->mip];
 	uint64_t old = atomic_load_explicit(mean, memory_order_relaxed);
@@ -259,12 +327,19 @@ static int unpack_body(struct vx_pool *pool, const struct vx_codec *c, const str
 	return r < 0 ? r : c->expand(pool, form, stored, ret, e);
 }
 
+static enum vx_pack pack_of(const struct vx_task *t)
+{
+	if (t->shard)
+		return vx_task_scale(t)->sharding->data_gzip ? VX_PACK_GZIP : VX_PACK_NONE;
+	return t->src->meta->format->packed_at_rest ? VX_PACK_UNKNOWN : VX_PACK_NONE;
+}
+
 /* From what the store said to something parts can be served from. */
 static void unpack(struct vx_worker *w, struct vx_task *t, struct vx_fetched *got, struct supply *s)
 {
 	const struct vx_scale *scale = &t->src->meta->scales[t->mip];
 	struct vx_chunk_form form = form_of(t);
-	enum vx_pack pack = t->src->meta->format->packed_at_rest ? VX_PACK_UNKNOWN : VX_PACK_NONE;
+	enum vx_pack pack = pack_of(t);
 	int r;
 
 	if (got->err.code == -ENODATA) {
@@ -279,16 +354,19 @@ static void unpack(struct vx_worker *w, struct vx_task *t, struct vx_fetched *go
 	if (got->err.code) {
 		VX_COUNT(chunks_failed);
 		s->err = got->err;
+		if (t->shard) /* its URL names the shard only */
+			prefix_chunk(t, &s->err);
 		return;
 	}
 	VX_COUNT(chunks_fetched);
-	learn_size(t, got->body->len);
+	vx_task_learn_size(t, got->body->len);
 	r = got->content_encoding[0] ? vx_pack_from_content_encoding(got->content_encoding, &pack, &s->err) : 0;
 	if (r == 0)
 		r = unpack_body(w->engine->pool, scale->codec, &form, pack, got->body, &s->payload, &s->err);
 	if (r < 0) {
 		VX_COUNT(chunks_failed);
 		prefix_chunk(t, &s->err);
+		vx_shard_distrust(w->engine, t);
 	}
 }
 
@@ -334,94 +412,24 @@ static void serve_fetched(struct vx_worker *w, struct vx_task *t, struct vx_fetc
 	VX_TIMING(decode, vx_now_ns() - t0);
 }
 
-static void read_local(struct vx_worker *w, struct vx_task *t)
+void vx_task_fail(struct vx_worker *w, struct vx_task *t, const struct vx_err *e)
 {
-	struct vx_fetch f;
-	struct vx_fetched got = {0};
-	uint64_t t0 = vx_now_ns();
+	struct vx_fetched got = {.err = *e};
 
-	fetch_init(&f, t);
-	vx_store_read(t->src->store, &f, &got);
-	VX_TIMING(fetch, vx_now_ns() - t0);
-	serve_fetched(w, t, &got);
+	if (vx_task_is_index(t))
+		vx_index_got(w, t, &got);
+	else
+		serve_fetched(w, t, &got);
 }
 
-/* The transfer loop's thread: only moves the answer to the workers. */
-static void on_fetched(struct vx_fetch *f, struct vx_fetched *got)
+void vx_task_got(struct vx_worker *w, struct vx_task *t, struct vx_fetched *got)
 {
-	struct vx_request *r = vx_container_of(f, struct vx_request, fetch);
-	struct vx_engine *g = r->engine;
-
-	VX_TIMING(fetch, vx_now_ns() - r->started_ns);
-	{
-		VX_LOCK_SCOPE(&g->mtx);
-		struct vx_task *t = r->task;
-
-		g->inflight--;
-		g->inflight_bytes -= r->charged;
-		t->request = NULL;
-		t->got = *got;
-		vx_task_arrived_locked(g, t);
-		if (g->stopping)
-			pthread_cond_broadcast(&g->wake);
-	}
-	free(r);
-}
-
-static struct vx_request *request_new(struct vx_engine *g, struct vx_task *t)
-{
-	struct vx_request *r = calloc(1, sizeof *r);
-
-	if (!r)
-		return NULL;
-	fetch_init(&r->fetch, t);
-	r->fetch.done = on_fetched;
-	r->engine = g;
-	r->task = t;
-	r->started_ns = vx_now_ns();
-	r->charged = vx_max_u64(r->fetch.expect, CHARGE_MIN);
-	return r;
-}
-
-static void fail_all(struct vx_worker *w, struct vx_task *t, int code, const char *why)
-{
-	struct supply s = {0};
-
-	vx_fail(&s.err, code, "%s", why);
-	serve_all(w, t, &s, false);
-}
-
-static void ask_remote(struct vx_worker *w, struct vx_task *t)
-{
-	struct vx_engine *g = w->engine;
-	struct vx_request *r = request_new(g, t);
-	bool stopping;
-
-	if (!r) {
-		fail_all(w, t, -ENOMEM, "no memory");
+	if (t->shard && !vx_shard_accept(w, t, got))
 		return;
-	}
-	{
-		VX_LOCK_SCOPE(&g->mtx);
-		stopping = g->stopping;
-		if (end_if_unwanted_locked(g, t)) {
-			free(r);
-			return;
-		}
-		if (!stopping) {
-			t->state = VX_TASK_FETCHING;
-			t->request = r;
-			g->inflight++;
-			g->inflight_bytes += r->charged;
-			/* Submitted under the lock: a cancel never meets a request that the store does not know, and
-			 * none is sent once the engine has quit. */
-			vx_store_submit(t->src->store, &r->fetch);
-		}
-	}
-	if (!stopping)
-		return;
-	free(r);
-	fail_all(w, t, -ESHUTDOWN, "the mount is ending");
+	if (vx_task_is_index(t))
+		vx_index_got(w, t, got);
+	else
+		serve_fetched(w, t, got);
 }
 
 /* ---- the two entry points ---- */
@@ -482,28 +490,38 @@ static bool start_from_boxes(struct vx_worker *w, struct vx_task *t)
 	return over;
 }
 
-void vx_task_start(struct vx_worker *w, struct vx_task *t)
+/* One whose chunk is not kept. */
+static void start_one(struct vx_worker *w, struct vx_task *t)
 {
-	struct vx_engine *g = w->engine;
-	struct supply s = {0};
-
-	VX_COUNT(sched_tasks);
-	w->tasks++;
-	if (vx_cache_kept(g->cache, &t->key, &s.payload)) {
-		VX_COUNT(chunks_kept_hits);
-		s.zeros = !s.payload;
-		vx_history_add(&w->history, t->item.space, &t->cell_box);
-		serve_all(w, t, &s, false);
+	if (vx_task_is_index(t)) {
+		vx_index_start(w, t);
 		return;
 	}
 	if (start_from_boxes(w, t))
 		return;
-	if (!vx_store_is_local(t->src->store)) {
-		ask_remote(w, t);
+	if (!t->shard || vx_shard_locate(w, t))
+		vx_task_ask(w, t);
+}
+
+void vx_tasks_start(struct vx_worker *w, struct vx_task **t, unsigned count)
+{
+	struct vx_buf *payload[VX_TASKS_AT_ONCE];
+	struct kept k[VX_TASKS_AT_ONCE];
+	unsigned n = find_kept(w, t, count, payload), begun = n ? n : 1;
+
+	VX_COUNT_ADD(sched_tasks, begun);
+	w->tasks += begun;
+	w->streak = n < count ? 0 : w->streak + n;
+	if (n || count > 1)
+		take_kept(w->engine, t + (n ? 0 : 1), n ? count : count - 1, k, n);
+	if (!n) {
+		start_one(w, t[0]);
 		return;
 	}
-	vx_history_add(&w->history, t->item.space, &t->cell_box);
-	read_local(w, t);
+	VX_COUNT_ADD(chunks_kept_hits, n);
+	for (unsigned i = 0; i < n; i++)
+		k[i].supply = (struct supply){.payload = payload[i], .zeros = !payload[i]};
+	serve_kept(w, k, n);
 }
 
 void vx_task_finish(struct vx_worker *w, struct vx_task *t)
@@ -525,5 +543,5 @@ void vx_task_finish(struct vx_worker *w, struct vx_task *t)
 		}
 	}
 	vx_history_add(&w->history, t->item.space, &t->cell_box);
-	serve_fetched(w, t, &got);
+	vx_task_got(w, t, &got);
 }

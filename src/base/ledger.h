@@ -28,10 +28,18 @@
 	X(chunks, missing, "chunks that the store does not have")                      \
 	X(chunks, prefetched, "chunks fetched ahead of a reader")                      \
 	X(chunks, failed, "chunks that could not be had or did not decode")            \
+	X(shards, index_hits, "places of chunks in shards found in indexes at hand")   \
+	X(shards, index_misses, "indexes of shards read from stores")                  \
+	X(shards, requests, "requests for parts of shards at remote stores")           \
+	X(shards, merged, "chunks and indexes that came along with another's request") \
 	X(store, requests, "requests sent to stores, retries included")                \
 	X(store, retries, "requests sent again")                                       \
 	X(store, bytes, "bytes received from stores")                                  \
 	X(store, errors, "requests given up")                                          \
+	X(store, hedges, "second requests, sent beside one that lagged")               \
+	X(store, hedges_won, "of those, the ones that were answered first")            \
+	X(store, refused, "requests given up unsent, because their host is away")      \
+	X(store, tokens, "searches for credentials")                                   \
 	X(sched, tasks, "tasks taken by workers")                                      \
 	X(sched, favourites, "tasks taken by the worker whose history lies nearest")   \
 	X(fuse, lookups, "LOOKUP requests")                                            \

@@ -10,8 +10,11 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "voxels are little-endian and copied as they are");
 
 static const struct vx_codec *const codecs[] = {
-    &vx_codec_raw,
-    &vx_codec_cseg,
+    &vx_codec_raw,       &vx_codec_cseg, &vx_codec_jpeg, &vx_codec_png,
+#ifdef VX_HAVE_JXL
+    &vx_codec_jxl,
+#endif
+    &vx_codec_compresso,
 };
 
 const struct vx_codec *vx_codec_find(const char *name)
@@ -20,6 +23,11 @@ const struct vx_codec *vx_codec_find(const char *name)
 		if (!strcasecmp(name, codecs[i]->name))
 			return codecs[i];
 	return NULL;
+}
+
+const char *vx_codec_lacks(const char *name)
+{
+	return !vx_codec_find(name) && !strcasecmp(name, "jxl") ? "libjxl" : NULL;
 }
 
 static const struct {

@@ -62,9 +62,16 @@ struct vx_codec {
 
 extern const struct vx_codec vx_codec_raw;
 extern const struct vx_codec vx_codec_cseg;
+extern const struct vx_codec vx_codec_jpeg;
+extern const struct vx_codec vx_codec_png;
+extern const struct vx_codec vx_codec_jxl; /* only where built with libjxl */
+extern const struct vx_codec vx_codec_compresso;
 
 /* By the format's name, case-insensitively; NULL when unknown. */
 const struct vx_codec *vx_codec_find(const char *name);
+
+/* The library without which this program was built and which the codec `name` would need; else NULL. */
+const char *vx_codec_lacks(const char *name);
 
 /* ---- compression at rest
  * -------------------------------------------------------------------------------------- */

@@ -3,13 +3,13 @@
  * that reads and writes each byte of the part once and nothing else; into a large box it passes the
  * caches by.
  */
-#include "codec/codec.h"
+#include "codec/expand.h"
 #include "codec/stream.h"
 
 #include <assert.h>
 #include <inttypes.h>
 
-static int decode(const struct vx_chunk_form *f, const uint8_t *data, size_t len, const struct vx_box *part,
+int vx_raw_decode(const struct vx_chunk_form *f, const uint8_t *data, size_t len, const struct vx_box *part,
 		  const struct vx_place *to, struct vx_err *e)
 {
 	const struct vx_box whole = {.hi = {(int64_t)f->n[0], (int64_t)f->n[1], (int64_t)f->n[2]}};
@@ -33,5 +33,5 @@ const struct vx_codec vx_codec_raw = {
     .name = "raw",
     .max_payload = vx_chunk_form_bytes,
     .exact_payload = vx_chunk_form_bytes,
-    .decode = decode,
+    .decode = vx_raw_decode,
 };

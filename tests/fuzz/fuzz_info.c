@@ -35,6 +35,8 @@ static void check_cell(const struct vx_volume *v, const struct vx_scale *s, unsi
 	must(vx_scale_best_grid(s, &b) < s->ngrids);
 	n = vx_precomputed_chunk_name(s, &b, name, sizeof name);
 	must(n > 0 && strlen(name) == (size_t)n && name[0] != '/');
+	n = v->format->chunk_name(s, g, &(struct vx_cell){.at = {cell[0], cell[1], cell[2]}}, name, sizeof name);
+	must(n > 0 && strlen(name) == (size_t)n && name[0] != '/');
 	n = vx_box_print(&b, box);
 	must(vx_box_parse(box, (size_t)n, &back) && vx_box_equal(&b, &back));
 }

@@ -4,6 +4,7 @@ import json
 import mmap
 import os
 
+import numpy as np
 from kit import equal, read_file, takes
 from volumes import DTYPES
 
@@ -25,6 +26,12 @@ def kinds():
                 size=(101, 77, 45), offset=(-50, 5 * j, -3 - i), chunk=(32, 20 + j, 16), dtype=dtype,
                 channels=1 + (i + j) % 3, encoding="compressed_segmentation", block=blocks[(i + j) % 4], pack=pack,
                 suffix=(i + j) % 2 == 1 or pack == "br", scales=2, kind="labels" if j != 2 else "index", seed=50 + i * 4 + j)
+    for i, dtype in enumerate(("uint8", "uint16")):
+        for channels in (1, 2, 3, 4):
+            yield "png-%s-%d" % (dtype, channels), dict(
+                size=(90, 71, 37), offset=(-20, 7 * i, channels), chunk=(32, 25, 16 + channels), dtype=dtype,
+                channels=channels, encoding="png", pack=PACKS[channels % 2], scales=2, kind=("grey", "index")[i],
+                seed=70 + 4 * i + channels)
 
 
 def read_some_way(path, random):
@@ -65,6 +72,18 @@ def check_config(t, base, options="", boxes=40):
 def volumes_dir(t):
     t.volume()
     return t.settings.maker.top
+
+
+def test_jpeg_is_near(t):
+    """What jpeg loses is noise: each channel of each box is near what was written, and nearest to its own place."""
+    for channels in (1, 3):
+        v = t.volume(size=(70, 50, 40), offset=(-9, 4, 0), chunk=(32, 20, 16), channels=channels, encoding="jpeg")
+        m = t.mount(v)
+        for box in (v.bounds(), ((-8, 60), (5, 41), (1, 30)), ((20, 21), (4, 54), (0, 40))):
+            want = v.array(box).astype(int)
+            got = np.frombuffer(m.read(box), "uint8").reshape(want.shape).astype(int)
+            loss = np.abs(got - want).mean(axis=(1, 2, 3))
+            assert loss.max() < 6, (channels, box, loss)
 
 
 @takes(300)

@@ -6,6 +6,7 @@ import gzip
 import os
 import socket
 import struct
+import zlib
 
 from kit import equal, fails, read_file
 from servers import Faultd
@@ -122,6 +123,25 @@ def test_hostile_segmentation(t):
         return d[:4] + struct.pack("<I", (struct.unpack("<I", d[4:8])[0] & 0xFFFFFF) | 33 << 24) + d[8:]
     for how in (channel, table, values, bits):
         spoil(t, CSEG, how, errno.EBADMSG)
+
+
+def test_damaged_image(t):
+    """Images that are cut off, changed, followed by something, of another kind, or larger than anybody asked for."""
+    png = dict(VOLUME, encoding="png", dtype="uint8")
+
+    def header(d, at, field):
+        d = d[:16 + at] + field + d[16 + at + len(field):]
+        return d[:29] + struct.pack(">I", zlib.crc32(d[12:29])) + d[33:]
+
+    middle = lambda d: d[:len(d) // 2] + bytes([d[len(d) // 2] ^ 1]) + d[len(d) // 2 + 1:]  # noqa: E731
+    for how, words in ((lambda d: d[:-1], ("png image is cut off",)), (lambda d: d[:100], ("cut off",)),
+                       (middle, ("png image is damaged",)), (lambda d: d + b"x", ("followed by 1 bytes",)),
+                       (lambda d: b"\xff\xd8\xff\xe0" + d, ("no png image",)),
+                       (lambda d: header(d, 0, struct.pack(">II", 60000, 60000)), ("60000 x 60000",)),
+                       (lambda d: header(d, 8, b"\x10"), ("samples of 16 bits",)),
+                       (lambda d: header(d, 9, b"\x03"), ("palette",)),
+                       (lambda d: d[:8] + bytes(8 << 20), ())):
+        spoil(t, png, how, errno.EBADMSG, words)
 
 
 def test_missing_chunk(t):
@@ -265,7 +285,14 @@ def test_server_killed_in_the_middle(t):
         assert e.errno in (errno.EHOSTUNREACH, errno.EIO, errno.ETIMEDOUT), e
     again = Faultd(t, v.path, d.port)
     t.open.append(again)
-    m.check(v.bounds())
+
+    def back():
+        try:
+            m.check(v.bounds())
+            return True
+        except OSError as e:
+            equal(e.errno, errno.EHOSTUNREACH, "a host that was away is asked now and then")
+    t.until(back, "the host is found to be back")
 
 
 def test_one_failure_for_all_waiters(t):

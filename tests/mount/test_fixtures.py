@@ -5,7 +5,8 @@ import hashlib
 import json
 import os
 
-from kit import equal, fails, read_file
+import numpy as np
+from kit import Skip, equal, fails, read_file
 from volumes import box_name
 
 TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures")
@@ -31,19 +32,39 @@ def mount_all(t, base, options="", missing=None):
     """Every fixture under its own name, with its own mount options unless `missing` says otherwise."""
     config = t.name("config") + ".json"
     volumes = []
-    for name, e in fixtures():
+    mounted = [(n, e) for n, e in fixtures() if "optional" not in e or not lacks(t, e["optional"])]
+    for name, e in mounted:
         v = {"source": "precomputed://%s/%s/volume" % (base, name), "name": name}
         wish = missing or ("fill" if "missing=fill" in e.get("mount_options", "") else None)
         volumes.append(dict(v, missing=wish) if wish else v)
     with open(config, "w") as f:
         json.dump({"volumes": volumes}, f)
     m = t.mount(config, options)
-    equal(set(os.listdir(m.path)) - {".voxfs"}, {n for n, _ in fixtures()})
+    equal(set(os.listdir(m.path)) - {".voxfs"}, {n for n, _ in mounted})
+    m.fixtures = mounted
     return m
 
 
 def digest(path):
     return hashlib.sha256(read_file(path)).hexdigest()
+
+
+def lacks(t, library):
+    """Of an optional library: whether this build is without it."""
+    with open(t.settings.voxfs, "rb") as f:
+        return library.encode() + b".so" not in f.read()
+
+
+def close(name, expect, scale, box, got):
+    """Where the encoding loses: the bytes of a box against a reference reader's of the whole scale."""
+    with open(os.path.join(TOP, name, scale["reference"]["file"]), "rb") as f:
+        x, y, z = scale["size"]
+        ref = np.frombuffer(f.read(), expect["dtype"]).reshape(expect["channels"], z, y, x)
+    at = tuple(slice(a - o, b - o) for (a, b), o in zip(pairs(box), scale["voxel_offset"]))
+    want = ref[:, at[2], at[1], at[0]]
+    got = np.frombuffer(got, expect["dtype"]).reshape(want.shape)
+    far = np.abs(got.astype("i8") - want.astype("i8")).max()
+    assert far <= expect["tolerance"]["max_abs"], (name, box, far)
 
 
 def file_of(m, name, scale, box):
@@ -58,6 +79,8 @@ def check_boxes(m, name, expect, skip=()):
             equal(os.stat(path).st_size, b["bytes"], path)
             if any(overlap(b["box"], hole) for hole in skip):
                 fails(errno.ENODATA, digest, path)
+            elif expect["tolerance"]:
+                close(name, expect, scale, b["box"], read_file(path))
             else:
                 equal(digest(path), b["sha256"], path)
             n += 1
@@ -77,13 +100,26 @@ def check_damage(m, name, expect):
 
 def check_all(m):
     n = 0
-    for name, expect in fixtures():
+    for name, expect in m.fixtures:
         n += check_boxes(m, name, expect)
         check_damage(m, name, expect)
         n += check_boxes(m, name, expect)  # failures spoil nothing
         for box in expect.get("missing", ()):
             equal(set(read_file(file_of(m, name, expect["scales"][0], box))), {0}, "a missing chunk of " + name)
     assert n > 300, n
+
+
+def test_optional_libraries(t):
+    """What a build lacks is refused by the library's name."""
+    lacking = [(n, e) for n, e in fixtures() if "optional" in e and lacks(t, e["optional"])]
+    if not lacking:
+        raise Skip("this build has them all")
+    for name, expect in lacking:
+        point = t.name("mnt")
+        os.mkdir(point)
+        r = t.run(t.settings.voxfs, "file://%s/%s/volume" % (os.path.realpath(TOP), name), point, "-f", "-o", "name=v")
+        equal(r.returncode, 32, r.stderr)
+        assert "built without " + expect["optional"] in r.stderr, r.stderr
 
 
 def test_from_files(t):
@@ -105,7 +141,7 @@ def test_lazily(t):
 def test_missing_is_an_error(t):
     m = mount_all(t, "file://" + os.path.realpath(TOP), missing="error")
     seen = 0
-    for name, expect in fixtures():
+    for name, expect in m.fixtures:
         holes = expect.get("missing", ())
         check_boxes(m, name, expect, holes)
         for box in holes:
@@ -116,7 +152,7 @@ def test_missing_is_an_error(t):
 
 def test_metadata(t):
     m = mount_all(t, "file://" + os.path.realpath(TOP))
-    for name, expect in fixtures():
+    for name, expect in m.fixtures:
         for scale in expect["scales"]:
             info = json.loads(read_file(os.path.join(m.path, name, scale["dir"], "info.json")))
             equal(info["dtype"], expect["dtype"], name)

@@ -54,10 +54,14 @@ START_TEST(errors_pass)
 	rules(
 	    "[{\"match\": \"6\", \"do\": \"reset\", \"times\": 1}, {\"match\": \"6\", \"do\": \"cut\", \"times\": 1}]");
 	expect("6", 6);
-	rules("[{\"match\": \"7\", \"do\": \"status\", \"status\": 429, \"headers\": {\"Retry-After\": \"9\"},"
+	rules("[{\"match\": \"7\", \"do\": \"status\", \"status\": 429, \"headers\": {\"Retry-After\": \"1\"},"
 	      "\"times\": 1}]");
 	expect("7", 7);
 	ck_assert_int_eq(stat_of("/7"), 2);
+	rules("[{\"match\": \"8\", \"do\": \"status\", \"status\": 503, \"headers\": {\"Retry-After\":"
+	      "\"Fri, 01 Jan 2100 00:00:00 GMT\"}}]");
+	expect_error("8", -EIO, "status 503, 1 try");
+	errors++;
 	ck_assert_uint_eq(vx_ledger.store_errors, errors);
 }
 END_TEST

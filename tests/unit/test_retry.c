@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The pure parts of fetch/: when to try again and with what errno to give up, and URLs.
  */
+#include "fetch/header.h"
 #include "fetch/retry.h"
 #include "fetch/url.h"
 
 #include <check.h>
 #include <string.h>
 
-static const struct vx_retry_policy policy = {.tries = 4, .first_ms = 100, .max_ms = 1000};
+static const struct vx_retry_policy policy = {.tries = 4, .first_ms = 100, .max_ms = 1000, .after_max_ms = 60000};
 
 static struct vx_verdict decide(enum vx_fault fault, int status, unsigned tries)
 {
@@ -115,8 +116,11 @@ START_TEST(retry_after_is_honoured_within_bounds)
 	struct vx_failure f = {.fault = VX_FAULT_STATUS, .status = 429, .tries = 1, .retry_after_ms = 700};
 
 	ck_assert_uint_eq(vx_retry_decide(&policy, &f, 0).wait_ms, 700);
-	f.retry_after_ms = 86400000;
-	ck_assert_uint_eq(vx_retry_decide(&policy, &f, 0).wait_ms, 1000);
+	f.retry_after_ms = 60000;
+	ck_assert_uint_eq(vx_retry_decide(&policy, &f, 0).wait_ms, 60000);
+	f.retry_after_ms = 60001;
+	ck_assert(!vx_retry_decide(&policy, &f, 0).again);
+	ck_assert_int_eq(vx_retry_decide(&policy, &f, 0).code, -EIO);
 	f.retry_after_ms = 1;
 	ck_assert_uint_ge(vx_retry_decide(&policy, &f, 0).wait_ms, 50);
 }
@@ -124,7 +128,7 @@ END_TEST
 
 static uint64_t after(const char *value)
 {
-	return vx_retry_after_ms(value, strlen(value));
+	return vx_retry_after_ms(value, strlen(value), 1445412400);
 }
 
 START_TEST(retry_after_values)
@@ -135,7 +139,12 @@ START_TEST(retry_after_values)
 	ck_assert_uint_eq(after(""), 0);
 	ck_assert_uint_eq(after("-5"), 0);
 	ck_assert_uint_eq(after("1.5"), 0);
-	ck_assert_uint_eq(after("Wed, 21 Oct 2015 07:28:00 GMT"), 0);
+	ck_assert_uint_eq(after("Wed, 21 Oct 2015 07:28:00 GMT"), 80000);
+	ck_assert_uint_eq(after("Wednesday, 21-Oct-15 07:28:00 GMT"), 80000);
+	ck_assert_uint_eq(after("Wed Oct 21 07:28:00 2015"), 80000);
+	ck_assert_uint_eq(after("Wed, 21 Oct 2015 07:26:40 GMT"), 0);
+	ck_assert_uint_eq(after("Wed, 21 Oct 1915 07:28:00 GMT"), 0);
+	ck_assert_uint_eq(after("Wed, 31 Foo 2015"), 0);
 	ck_assert_uint_eq(after("99999999999999999999999999999"), 1000000000000);
 }
 END_TEST

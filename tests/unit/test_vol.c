@@ -123,21 +123,40 @@ static const struct {
 	{"chunk-bytes-channels", EFBIG, "scales[0].chunk_sizes[0] makes chunks of more than"},
 	{"encoding-missing", EBADMSG, "scales[0].encoding is missing"},
 	{"encoding-null", EBADMSG, "scales[0].encoding is null; it must be a string"},
-	{"encoding-jpeg", EOPNOTSUPP, "encoding \"jpeg\" is not supported"},
-	{"encoding-png", EOPNOTSUPP, "encoding \"png\" is not supported"},
-	{"encoding-jxl", EOPNOTSUPP, "encoding \"jxl\" is not supported"},
-	{"encoding-compresso", EOPNOTSUPP, "encoding \"compresso\" is not supported"},
 	{"encoding-crackle", EOPNOTSUPP, "encoding \"crackle\" is not supported"},
 	{"encoding-fpzip", EOPNOTSUPP, "encoding \"fpzip\" is not supported"},
 	{"encoding-kempressed", EOPNOTSUPP, "encoding \"kempressed\" is not supported"},
 	{"encoding-zfpc", EOPNOTSUPP, "encoding \"zfpc\" is not supported"},
-	{"sharding", EOPNOTSUPP, "scales[0].sharding: sharded scales are not supported yet"},
+	{"sharding-type-missing", EBADMSG, "scales[0].sharding.@type is missing"},
+	{"sharding-type", EOPNOTSUPP, "scales[0].sharding.@type is \"legacy\"; only"},
+	{"sharding-hash-missing", EBADMSG, "scales[0].sharding.hash is missing"},
+	{"sharding-hash", EOPNOTSUPP, "scales[0].sharding.hash is \"sha1\"; it must be \"identity\" or \"murmurhash3_x86_128\""},
+	{"sharding-hash-number", EBADMSG, "scales[0].sharding.hash is a number; it must be a string"},
+	{"sharding-preshift-missing", EBADMSG, "scales[0].sharding.preshift_bits is missing"},
+	{"sharding-preshift", EBADMSG, "scales[0].sharding.preshift_bits is 65; it must be at most 64"},
+	{"sharding-minishard", EBADMSG, "scales[0].sharding.minishard_bits is -1; it must be at least 0"},
+	{"sharding-minishard-many", EFBIG, "scales[0].sharding: minishard_bits is 60: no object can hold the index"},
+	{"sharding-shard", EBADMSG, "scales[0].sharding.shard_bits is a string; it must be an integer"},
+	{"sharding-sum", EBADMSG, "scales[0].sharding: shard_bits is 63; with minishard_bits 2 it must be at most 62"},
+	{"sharding-index-encoding", EOPNOTSUPP, "scales[0].sharding.minishard_index_encoding is \"zstd\"; it must be"},
+	{"sharding-data-encoding", EBADMSG, "scales[0].sharding.data_encoding is null; it must be a string"},
+	{"sharding-unknown", EOPNOTSUPP, "scales[0].sharding has a member \"salt\", which is not known"},
+	{"sharding-two-chunks", EBADMSG, "scales[0].chunk_sizes has 2 entries; a sharded scale has one"},
+	{"sharding-grid", EFBIG, "scales[0].sharding: the grid has too many chunks to be numbered with 64 bits"},
 	{"sharding-true", EBADMSG, "scales[0].sharding is a boolean; it must be an object"},
 	{"cseg-uint8", EBADMSG, "scales[0].encoding \"compressed_segmentation\" needs data_type uint32 or uint64, not uint8"},
 	{"cseg-block-missing", EBADMSG, "scales[0].compressed_segmentation_block_size is missing"},
 	{"cseg-block-zero", EBADMSG, "scales[0].compressed_segmentation_block_size[1] is 0; it must be at least 1"},
 	{"cseg-block-huge", EFBIG, "scales[0].compressed_segmentation_block_size makes blocks of more than"},
 	{"cseg-block-overflow", EFBIG, "scales[0].compressed_segmentation_block_size makes blocks of more than"},
+	{"jpeg-uint16", EBADMSG, "scales[0].encoding \"jpeg\" needs data_type uint8, not uint16"},
+	{"jpeg-int8", EBADMSG, "scales[0].encoding \"jpeg\" needs data_type uint8, not int8"},
+	{"jpeg-2-channels", EBADMSG, "scales[0].encoding \"jpeg\" needs num_channels 1 or 3, not 2"},
+	{"png-float32", EBADMSG, "scales[0].encoding \"PNG\" needs data_type uint8 or uint16, not float32"},
+	{"png-5-channels", EBADMSG, "scales[0].encoding \"png\" needs num_channels 1 to 4, not 5"},
+	{"png-many-channels", EBADMSG, "scales[0].encoding \"png\" needs num_channels 1 to 4, not 4096"},
+	{"compresso-int64", EBADMSG, "scales[0].encoding \"compresso\" needs data_type uint8, uint16, uint32 or uint64, not int64"},
+	{"compresso-2-channels", EBADMSG, "scales[0].encoding \"compresso\" needs num_channels 1, not 2"},
 	{"all-scales-bad", EBADMSG, "scales[0].size[0] is 0"},
     /* clang-format on */
 };
@@ -206,7 +225,10 @@ static const struct {
 	{"pc-ts-raw-u16-4ch", VX_U16, 4, 1, 1, "8_8_30", "5-28_-7-10_11-20", "raw", 1, {13, 11, 6}, {2, 2, 2}, {0}},
 	{"pc-ts-raw-uint32", VX_U32, 1, 1, 1, "8_8_30", "5-28_-7-10_11-20", "raw", 1, {10, 17, 5}, {3, 1, 2}, {0}},
 	{"pc-ts-raw-uint64", VX_U64, 1, 1, 1, "8_8_30", "5-28_-7-10_11-20", "raw", 1, {13, 11, 6}, {2, 2, 2}, {0}},
-	{"pc-ts-scales", VX_U32, 1, 4, 3, "4_4_30", "-64-3_100-145_-3-20", "raw", 1, {32, 32, 16}, {3, 2, 2}, {0}},
+	{"pc-cv-compresso-u64", VX_U64, 1, 1, 1, "4_4_40", "5-42_-7-22_11-22", "compresso", 1, {20, 29, 8}, {2, 1, 2}, {0}},
+	{"pc-cv-jpeg-u8-3ch", VX_U8, 3, 1, 1, "4_4_40", "5-42_-7-22_11-22", "jpeg", 1, {20, 29, 8}, {2, 1, 2}, {0}},
+	{"pc-ts-png-u16-4ch", VX_U16, 4, 1, 1, "8_8_30", "5-42_-7-22_11-22", "png", 1, {20, 16, 11}, {2, 2, 1}, {0}},
+	{"pc-ts-scales", VX_U32, 1, 4, 15, "4_4_30", "-64-3_100-145_-3-20", "raw", 1, {32, 32, 16}, {3, 2, 2}, {0}},
     /* clang-format on */
 };
 
@@ -290,18 +312,53 @@ END_TEST
 
 START_TEST(bad_scales_spare_the_others)
 {
-	struct vx_volume *v = must_parse(INFO(SCALE("a", "1,2,3", "8,9,10", "4,4,4", "jpeg") "," SCALE(
+	struct vx_volume *v = must_parse(INFO(SCALE("a", "1,2,3", "8,9,10", "4,4,4", "zfpc") "," SCALE(
 	    "b", "0,0,0", "8,9,10", "4,4,4", "raw") ", 7, " SCALE("c", "0,0,0", "0,9,10", "4,4,4", "raw")));
 
 	ck_assert_int_eq(v->scales[0].bad.code, -EOPNOTSUPP);
-	ck_assert_str_eq(v->scales[0].bad.why, "scales[0].encoding \"jpeg\" is not supported");
-	ck_assert_str_eq(v->scales[0].encoding, "jpeg");
+	ck_assert_str_eq(v->scales[0].bad.why, "scales[0].encoding \"zfpc\" is not supported");
+	ck_assert_str_eq(v->scales[0].encoding, "zfpc");
 	ck_assert_int_eq(v->scales[0].bounds.hi[2], 13); /* what was understood is there */
 	ck_assert_int_eq(v->scales[1].bad.code, 0);
 	ck_assert_str_eq(v->scales[2].bad.why, "scales[2] is a number; it must be an object");
 	ck_assert_str_eq(v->scales[3].bad.why, "scales[3].size[0] is 0; it must be at least 1");
 	ck_assert(vx_box_empty(&v->scales[3].bounds));
 	vx_volume_free(&v);
+}
+END_TEST
+
+/* An encoding whose library may be absent. */
+START_TEST(jxl_where_it_can_be_had)
+{
+	static const struct {
+		const char *dtype;
+		unsigned channels;
+		const char *sentence; /* NULL: taken */
+	} cases[] = {
+	    {"uint8", 1, NULL},
+	    {"uint8", 4, NULL},
+	    {"uint8", 2, "scales[0].encoding \"jxl\" needs num_channels 1, 3 or 4, not 2"},
+	    {"uint16", 1, "scales[0].encoding \"jxl\" needs data_type uint8, not uint16"},
+	};
+	const char *lacks = vx_codec_lacks("jxl");
+	char text[500];
+
+	ck_assert(!lacks == !!vx_codec_find("jxl"));
+	for (size_t i = 0; i < VX_ARRAY_LEN(cases); i++) {
+		struct vx_volume *v = NULL;
+		struct vx_err e = {0};
+		const char *why =
+		    lacks ? "scales[0].encoding \"jxl\" is not supported: this voxfs was built without libjxl"
+			  : cases[i].sentence;
+
+		snprintf(text, sizeof text,
+			 "{\"type\":\"image\",\"data_type\":\"%s\",\"num_channels\":%u,\"scales\":[" SCALE(
+			     "a", "0,0,0", "8,9,10", "4,4,4", "jxl") "]}",
+			 cases[i].dtype, cases[i].channels);
+		ck_assert_int_eq(parse(text, &v, &e), !why ? 0 : lacks ? -EOPNOTSUPP : -EBADMSG);
+		ck_assert_str_eq(e.why, why ? why : "");
+		vx_volume_free(&v);
+	}
 }
 END_TEST
 
@@ -484,6 +541,7 @@ int main(void)
 	tcase_add_test(tc, accept_loose_spellings);
 	tcase_add_test(tc, accept_up_to_the_limits);
 	tcase_add_test(tc, bad_scales_spare_the_others);
+	tcase_add_test(tc, jxl_where_it_can_be_had);
 	tcase_add_loop_test(tc, key_is_normalised, 0, VX_ARRAY_LEN(keys));
 	tcase_add_test(tc, no_memory_fails_cleanly);
 	tcase_add_test(tc, info_json_says_it_all);

@@ -78,7 +78,9 @@ int bench_inflate(const struct bench_args *a);
 int bench_repack(const struct bench_args *a);
 int bench_unpack(const struct bench_args *a);
 int bench_chain(const struct bench_args *a);
+int bench_images(const struct bench_args *a);
 int bench_http(const struct bench_args *a);
+int bench_merge(const struct bench_args *a);
 int bench_serve(const struct bench_args *a);
 
 #endif

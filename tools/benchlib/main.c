@@ -24,8 +24,11 @@ static const struct {
     {"repack", bench_repack, "to= pack=zstd|blosc: writes the raw chunks of a box as an array of Zarr v2"},
     {"unpack", bench_unpack, "baseline: unpack the chunks of such an array by the bare library and copy them"},
     {"chain", bench_chain, "the same by our codec, straight into the box"},
+    {"images", bench_images, "baseline: encoding=jpeg or png: decode the chunks of a box, drop the voxels"},
     {"http", bench_http, "baseline: fetch the chunks of a box by libcurl multi, drop the bytes"},
-    {"serve", bench_serve, "root= delay_ms=: an HTTP server that waits before each answer"},
+    {"merge", bench_merge,
+     "url= box= gap= bytes= tasks= connections=: the engine alone fetches a box of a sharded volume"},
+    {"serve", bench_serve, "root= delay_ms= mbs=: an HTTP server that waits before each answer"},
 };
 
 int main(int argc, char **argv)

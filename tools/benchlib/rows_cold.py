@@ -122,6 +122,15 @@ def chain(b):
         yield speed_row(f"chain-{pack}", f"{pack} chain decode of 512^3 uint8; the bare decoder loop", ours, loop, 0.9)
 
 
+def images(b):
+    for encoding in ("jpeg", "png"):
+        v = b.vol["grey-" + encoding]
+        ours, loop = in_turns(b, lambda v=v: cold_read(b, v.url, [CUBE], "0-64_0-64_0-64"),
+                              lambda v=v, e=encoding: bare(b, "images", v, CUBE, encoding=e))
+        yield speed_row("cold-" + encoding, f"cold 512^3 uint8 {encoding}, file://; reading and decoding its chunks alone",
+                        ours, loop, 0.9)
+
+
 def slab_names(count):
     return [f"0-1024_0-1024_{z}-{z + 1}" for z in range(count)]
 

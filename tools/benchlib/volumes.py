@@ -82,6 +82,10 @@ def all_volumes(tools, data):
         Volume("grey-gz", (1024, 1024, 512), ["--pack", "gzip"], suffix=".gz"),
         Volume("seg-gz", (10000, 1000, 64), ["--dtype", "uint64", "--encoding", "compressed_segmentation",
                                              "--content", "labels", "--pack", "gzip"], width=8, suffix=".gz"),
+        Volume("grey-jpeg", (512, 512, 512), ["--encoding", "jpeg"]),
+        Volume("grey-png", (512, 512, 512), ["--encoding", "png"]),
+        Volume("grey-shard", (512, 512, 512), ["--sharded", "6,0,3"]),
+        Volume("grey-gz-shard", (512, 512, 512), ["--sharded", "6,0,3,gzip"]),
     ]
     made = {v.name: v.make(voxgen, data) for v in volumes}
     for pack in ("blosc", "zstd"):

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * jpeg: see fuzz_expand.h.
+ */
+#include "fuzz_expand.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct vx_chunk_form f;
+
+	if (size < HEAD)
+		return 0;
+	f = expand_form(data, data[3] & 1 ? 3 : 1, 1);
+	expand_chunk(&vx_codec_jpeg, &f, data + HEAD, size - HEAD);
+	return 0;
+}
