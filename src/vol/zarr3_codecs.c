@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The codecs of a Zarr v3 array: (array -> array)* array -> bytes (bytes -> bytes)*. Transposes become the order in
+ * which axes are stored; a shard's inner list takes the place of the outer one.
+ */
+#include "vol/zarr3.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define NUMCODECS "numcodecs."
+
+static int refuse(const struct vx_json *j, const char *name, struct vx_err *e)
+{
+	return vx_fail(e, -EOPNOTSUPP, "%s: the codec %s is not supported", j->path, vx_quote(name).text);
+}
+
+/* Axis i of the transposed array is axis order[i] of the one before. */
+static int transpose(const struct vx_json *configuration, struct vx_array *a, struct vx_err *e)
+{
+	static const char *const known[] = {"order", NULL};
+	unsigned before[VX_ARRAY_RANK_MAX];
+	struct vx_json j, item;
+	unsigned seen = 0;
+	int64_t axis;
+	size_t n;
+	int r;
+
+	if (!configuration->value)
+		return vx_fail(e, -EBADMSG, "%s is missing", configuration->path);
+	if ((r = vx_json_get(configuration, "order", &j, e)) < 0 ||
+	    (r = vx_json_no_others(configuration, known, e)) < 0 ||
+	    (r = vx_json_array(&j, a->rank, a->rank, &n, e)) < 0)
+		return r;
+	memcpy(before, a->order, sizeof before);
+	for (size_t i = 0; i < n; i++) {
+		vx_json_at(&j, i, &item);
+		if ((r = vx_json_int(&item, 0, (int64_t)n - 1, &axis, e)) < 0)
+			return r;
+		seen |= 1u << axis;
+		a->order[i] = before[axis];
+	}
+	return seen + 1 == 1u << n ? 0 : vx_fail(e, -EBADMSG, "%s is no permutation", j.path);
+}
+
+static int endian(const struct vx_json *configuration, bool *big, struct vx_err *e)
+{
+	static const char *const known[] = {"endian", NULL};
+	struct vx_json j;
+	const char *s;
+	int r;
+
+	*big = false;
+	if (!configuration->value || !vx_json_find(configuration, "endian", &j))
+		return configuration->value ? vx_json_no_others(configuration, known, e) : 0;
+	if ((r = vx_json_no_others(configuration, known, e)) < 0 || (r = vx_json_string(&j, &s, e)) < 0)
+		return r;
+	if (strcmp(s, "little") && strcmp(s, "big"))
+		return vx_fail(e, -EBADMSG, "%s is %s; it must be \"little\" or \"big\"", j.path, vx_quote(s).text);
+	*big = s[0] == 'b';
+	return 0;
+}
+
+/* One codec from bytes to bytes. */
+static int add_link(const struct vx_json *j, const char *name, const struct vx_json *configuration, struct vx_array *a,
+		    struct vx_err *e)
+{
+	const char *id = strncmp(name, NUMCODECS, strlen(NUMCODECS)) ? name : name + strlen(NUMCODECS);
+	bool core = !strcmp(name, "gzip") || !strcmp(name, "zstd") || !strcmp(name, "blosc") || !strcmp(name, "crc32c");
+	struct vx_json where = configuration->value ? *configuration : *j;
+	int r;
+
+	if (id == name && !core)
+		return refuse(j, name, e);
+	if (a->nlinks == VX_CHAIN_LINKS_MAX)
+		return vx_fail(e, -EOPNOTSUPP, "%s: more than %d compressors and checksums are not supported", j->path,
+			       VX_CHAIN_LINKS_MAX);
+	if ((r = vx_array_numcodec(&where, id, &a->links[a->nlinks], e)) < 0)
+		return r == -EOPNOTSUPP && id != name && where.value == configuration->value ? r : refuse(j, name, e);
+	a->nlinks++;
+	vx_array_note(a, name);
+	return 0;
+}
+
+/* ---- shards ---- */
+
+/* The codecs of an index give it a fixed length: bytes, then perhaps crc32c. */
+static int index_codecs(const struct vx_json *configuration, struct vx_array *a, struct vx_err *e)
+{
+	struct vx_json list, item, c;
+	const char *name;
+	size_t n;
+	int r = vx_json_get(configuration, "index_codecs", &list, e);
+
+	if (r < 0 || (r = vx_json_array(&list, 1, 2, &n, e)) < 0)
+		return r;
+	for (size_t i = 0; i < n; i++) {
+		vx_json_at(&list, i, &item);
+		if ((r = vx_zarr3_named(&item, &name, &c, e)) < 0)
+			return r;
+		if (i == 0 && (!strcmp(name, "bytes") || !strcmp(name, "endian")))
+			r = endian(&c, &a->index_big_endian, e);
+		else if (i == 1 && !strcmp(name, "crc32c"))
+			a->index_crc32c = true;
+		else
+			r = refuse(&item, name, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int index_location(const struct vx_json *configuration, struct vx_array *a, struct vx_err *e)
+{
+	struct vx_json j;
+	const char *s;
+	int r;
+
+	a->index_at_end = true;
+	if (!vx_json_find(configuration, "index_location", &j))
+		return 0;
+	if ((r = vx_json_string(&j, &s, e)) < 0)
+		return r;
+	if (strcmp(s, "start") && strcmp(s, "end"))
+		return vx_fail(e, -EBADMSG, "%s is %s; it must be \"start\" or \"end\"", j.path, vx_quote(s).text);
+	a->index_at_end = s[0] == 'e';
+	return 0;
+}
+
+/* Lengths along the axes as they are stored, that is, transposed. */
+static int inner_shape(const struct vx_json *configuration, struct vx_array *a, struct vx_err *e)
+{
+	uint64_t inner[VX_ARRAY_RANK_MAX];
+	struct vx_json j;
+	int r = vx_json_get(configuration, "chunk_shape", &j, e);
+
+	if (r < 0 || (r = vx_array_lengths(&j, 1, &a->rank, inner, e)) < 0)
+		return r;
+	for (unsigned k = 0; k < a->rank; k++) {
+		unsigned axis = a->order[k];
+
+		if (a->object[axis] % inner[k])
+			return vx_fail(e, -EBADMSG, "%s[%u] %llu does not divide the shard's %llu", j.path, k,
+				       (unsigned long long)inner[k], (unsigned long long)a->object[axis]);
+		a->chunk[axis] = inner[k];
+	}
+	memcpy(a->index_order, a->order, sizeof a->index_order);
+	return 0;
+}
+
+static int codec_list(const struct vx_json *list, struct vx_array *a, struct vx_err *e);
+
+static int sharding(const struct vx_json *j, const struct vx_json *configuration, struct vx_array *a, struct vx_err *e)
+{
+	static const char *const known[] = {"chunk_shape", "codecs", "index_codecs", "index_location", NULL};
+	struct vx_json inner;
+	int r;
+
+	if (!configuration->value)
+		return vx_fail(e, -EBADMSG, "%s is missing", configuration->path);
+	if (a->sharded)
+		return vx_fail(e, -EOPNOTSUPP, "%s: shards within shards are not supported", j->path);
+	a->sharded = true;
+	if ((r = vx_json_no_others(configuration, known, e)) < 0 || (r = inner_shape(configuration, a, e)) < 0 ||
+	    (r = index_codecs(configuration, a, e)) < 0 || (r = index_location(configuration, a, e)) < 0 ||
+	    (r = vx_json_get(configuration, "codecs", &inner, e)) < 0)
+		return r;
+	vx_array_note(a, "sharding_indexed");
+	return codec_list(&inner, a, e);
+}
+
+/* ---- the list ---- */
+
+static int codec_list(const struct vx_json *list, struct vx_array *a, struct vx_err *e)
+{
+	bool in_bytes = false, was_sharded = false;
+	struct vx_json item, configuration;
+	const char *name;
+	size_t n;
+	int r = vx_json_array(list, 1, 64, &n, e);
+
+	for (size_t i = 0; r >= 0 && i < n; i++) {
+		vx_json_at(list, i, &item);
+		if ((r = vx_zarr3_named(&item, &name, &configuration, e)) < 0)
+			return r;
+		if (was_sharded)
+			r = vx_fail(e, -EOPNOTSUPP, "%s: a codec around a shard (%s) is not supported", item.path,
+				    vx_quote(name).text);
+		else if (in_bytes)
+			r = add_link(&item, name, &configuration, a, e);
+		else if (!strcmp(name, "transpose"))
+			r = transpose(&configuration, a, e);
+		else if (!strcmp(name, "bytes") || !strcmp(name, "endian"))
+			r = endian(&configuration, &a->big_endian, e);
+		else if (!strcmp(name, "sharding_indexed"))
+			r = sharding(&item, &configuration, a, e);
+		else
+			r = refuse(&item, name, e);
+		was_sharded |= !strcmp(name, "sharding_indexed");
+		in_bytes |= strcmp(name, "transpose") != 0;
+	}
+	if (r >= 0 && !in_bytes)
+		return vx_fail(e, -EBADMSG, "%s has no codec that makes bytes", list->path);
+	return r;
+}
+
+int vx_zarr3_codecs(const struct vx_json *list, struct vx_array *a, struct vx_err *e)
+{
+	int r;
+
+	memcpy(a->chunk, a->object, sizeof a->chunk);
+	for (unsigned k = 0; k < a->rank; k++)
+		a->order[k] = k;
+	r = codec_list(list, a, e);
+	vx_array_turn_links(a);
+	return r;
+}
