@@ -28,7 +28,7 @@ enum vx_chain_axis {
 	VX_AXIS_Y,
 	VX_AXIS_Z,
 	VX_AXIS_CHANNEL,
-	VX_AXIS_ONE /* of length 1: time, or none of ours */
+	VX_AXIS_ONE /* time, or none of ours: the one index that is served is in `at` */
 };
 
 /* vx_chunk_form.params of vx_codec_chain; constant. */
@@ -44,10 +44,19 @@ struct vx_chain {
 	 * have length 1. */
 	enum vx_chain_axis axis[VX_CHAIN_RANK_MAX];
 	uint64_t shape[VX_CHAIN_RANK_MAX];
-	uint32_t width; /* bytes of an element */
+	uint64_t at[VX_CHAIN_RANK_MAX]; /* of VX_AXIS_ONE, below its length; else 0 */
+	uint32_t width;                 /* bytes of an element */
 };
 
-/* "zarr" and "n5" volumes use this codec; its form's params are a struct vx_chain. It is not in the table of names. */
+/* Whether all of it holds together; asked once, when a volume is opened. -EFBIG, -EINVAL and a sentence. */
+int vx_chain_check(const struct vx_chain *c, struct vx_err *e);
+
+/* "zarr" and "n5" volumes use this codec; its form's params are a struct vx_chain that vx_chain_check found good, and
+ * the form is no larger than its shape along any axis. It is not in the table of names.
+ *
+ * What is kept of a chunk (expand's result) is its array as stored, behind N5's header if it has one; of a chunk that
+ * is not compressed it is the stored bytes themselves, checksums included. Of an N5 block that is smaller than the form
+ * the rest is zero. */
 extern const struct vx_codec vx_codec_chain;
 
 #endif

@@ -25,12 +25,7 @@ static int decode(const struct vx_chunk_form *f, const uint8_t *data, size_t len
 	for (int d = 0; d < 3; d++)
 		n[d] = vx_box_extent(part, d);
 	from.at += f->pick.first * from.chan;
-	if (stream_worthwhile(to, n[2])) {
-		stream_copy(to, &from, n, picked, f->width);
-		stream_fence();
-	} else {
-		vx_place_copy(to, &from, n, picked, f->width);
-	}
+	stream_or_copy(to, &from, n, picked, f->width);
 	return 0;
 }
 

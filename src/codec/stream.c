@@ -47,7 +47,7 @@ void stream_fence(void)
 
 #endif
 
-static void stream_row(uint8_t *to, const uint8_t *from, uint64_t bytes)
+void stream_row(uint8_t *to, const uint8_t *from, uint64_t bytes)
 {
 	uint64_t head = vx_min_u64(-(uintptr_t)to % LINE, bytes);
 
@@ -71,4 +71,15 @@ void stream_copy(const struct vx_place *to, const struct vx_place *from, const u
 			for (uint64_t y = 0; y < n[1]; y++)
 				stream_row(to->at + c * to->chan + z * to->plane + y * to->row,
 					   from->at + c * from->chan + z * from->plane + y * from->row, n[0] * width);
+}
+
+void stream_or_copy(const struct vx_place *to, const struct vx_place *from, const uint64_t n[3], uint32_t channels,
+		    uint32_t width)
+{
+	if (!stream_worthwhile(to, n[2])) {
+		vx_place_copy(to, from, n, channels, width);
+		return;
+	}
+	stream_copy(to, from, n, channels, width);
+	stream_fence();
 }

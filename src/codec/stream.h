@@ -12,6 +12,13 @@
  * box all that is known are its strides. */
 bool stream_worthwhile(const struct vx_place *to, uint64_t planes);
 
+/* vx_place_copy, or stream_copy and its fence where that is worthwhile. */
+void stream_or_copy(const struct vx_place *to, const struct vx_place *from, const uint64_t n[3], uint32_t channels,
+		    uint32_t width);
+
+/* As memcpy. */
+void stream_row(uint8_t *to, const uint8_t *from, uint64_t bytes);
+
 /* As vx_place_copy. Whole cache lines of the destination are streamed, the ends of rows stored. */
 void stream_copy(const struct vx_place *to, const struct vx_place *from, const uint64_t n[3], uint32_t channels,
 		 uint32_t width);
