@@ -2,6 +2,7 @@
  * What the parsers of Zarr and N5 share: lengths, numcodecs' compressors, and the roles of axes.
  */
 #include "vol/array.h"
+#include "base/limits.h"
 
 #include <assert.h>
 #include <ctype.h>
@@ -40,8 +41,8 @@ static int lzma_format(const struct vx_json *j, struct vx_err *e)
 	int64_t n = 1;
 	int r = vx_json_find(j, "format", &format) ? vx_json_int(&format, -1000, 1000, &n, e) : 0;
 
-	if (r == 0 && n != 1)
-		return vx_fail(e, -EOPNOTSUPP, "%s %lld: of lzma only format 1 (.xz) is supported", format.path,
+	if (r == 0 && n != 1 && n != 2)
+		return vx_fail(e, -EOPNOTSUPP, "%s %lld: of lzma only 1 (.xz) and 2 (.lzma) are supported", format.path,
 			       (long long)n);
 	return r;
 }

@@ -14,15 +14,15 @@
 #define MAX_DIR 512 /* of a key's 1023: the rest are five indices */
 #define MAX_SHARD_CHUNKS ((uint64_t)1 << 26)
 
-/* A scale's params; the codec sees its first member. */
+/* A scale's params. The codec sees one of the chains. */
 struct place {
-	struct vx_chain chain;
 	unsigned rank;
 	enum vx_role role[VX_ARRAY_RANK_MAX];
 	uint64_t per_object[VX_ARRAY_RANK_MAX]; /* cells of the grid that one object holds along each axis */
-	uint32_t chunk_t;                       /* time points of a chunk */
 	char separator;
 	bool key_c, key_fast_first;
+	uint32_t chunk_t;        /* time points of a chunk */
+	struct vx_chain chain[]; /* of each: they differ in which is served */
 };
 
 static unsigned axis_of(const struct vx_axis *axis, unsigned rank, enum vx_role role)
@@ -94,9 +94,18 @@ static int chunk_name(const struct vx_scale *s, unsigned grid, const struct vx_c
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : n;
 }
 
-const struct vx_format vx_format_zarr2 = {.name = "zarr2", .chunk_name = chunk_name, .missing_fills = true};
-const struct vx_format vx_format_zarr3 = {.name = "zarr3", .chunk_name = chunk_name, .missing_fills = true};
-const struct vx_format vx_format_n5 = {.name = "n5", .chunk_name = chunk_name, .missing_fills = true};
+static const void *params(const struct vx_scale *s, const struct vx_cell *cell)
+{
+	const struct place *p = s->params;
+
+	return &p->chain[cell->time % p->chunk_t];
+}
+
+const struct vx_format vx_format_zarr2 = {
+    .name = "zarr2", .chunk_name = chunk_name, .params = params, .missing_fills = true};
+const struct vx_format vx_format_zarr3 = {
+    .name = "zarr3", .chunk_name = chunk_name, .params = params, .missing_fills = true};
+const struct vx_format vx_format_n5 = {.name = "n5", .chunk_name = chunk_name, .params = params, .missing_fills = true};
 
 /* ---- what the codec must know ---- */
 
@@ -118,7 +127,7 @@ static enum vx_chain_axis chain_axis(enum vx_role role)
 	return VX_AXIS_ONE;
 }
 
-static void fill_chain(struct vx_chain *c, const struct vx_array *a, const struct vx_axis *axis)
+static void fill_chain(struct vx_chain *c, const struct vx_array *a, const struct vx_axis *axis, uint64_t time)
 {
 	c->nlinks = a->nlinks;
 	memcpy(c->link, a->links, sizeof c->link);
@@ -129,23 +138,26 @@ static void fill_chain(struct vx_chain *c, const struct vx_array *a, const struc
 	for (unsigned k = 0; k < a->rank; k++) {
 		c->axis[k] = chain_axis(axis[a->order[k]].role);
 		c->shape[k] = a->chunk[a->order[k]];
+		c->at[k] = axis[a->order[k]].role == VX_ROLE_TIME ? time : 0;
 	}
 	c->width = vx_dtype_width(a->dtype);
 }
 
 static struct place *place_new(const struct vx_array *a, const struct vx_axis *axis)
 {
-	struct place *p = calloc(1, sizeof *p);
+	uint64_t times = vx_min_u64(chunk_extent(a, axis, VX_ROLE_TIME), VX_MAX_TIMES);
+	struct place *p = calloc(1, sizeof *p + times * sizeof p->chain[0]);
 
 	if (!p)
 		return NULL;
-	fill_chain(&p->chain, a, axis);
+	for (uint64_t t = 0; t < times; t++)
+		fill_chain(&p->chain[t], a, axis, t);
 	p->rank = a->rank;
 	for (unsigned i = 0; i < a->rank; i++) {
 		p->role[i] = axis[i].role;
 		p->per_object[i] = a->object[i] / a->chunk[i];
 	}
-	p->chunk_t = (uint32_t)vx_min_u64(chunk_extent(a, axis, VX_ROLE_TIME), VX_MAX_TIMES);
+	p->chunk_t = (uint32_t)times;
 	p->separator = a->separator;
 	p->key_c = a->key_c;
 	p->key_fast_first = a->key_fast_first;
@@ -208,14 +220,8 @@ static int check_axes(const struct vx_array *a, const struct vx_volume *v, struc
 		if (axis[i].role == VX_ROLE_NONE && a->shape[i] != 1)
 			return vx_fail(e, -EOPNOTSUPP, "axis %u has %llu entries; those of the other scales have 1", i,
 				       (unsigned long long)a->shape[i]);
-		if (axis[i].role == VX_ROLE_TIME || axis[i].role == VX_ROLE_NONE) {
-			if (a->chunk[i] != 1)
-				return vx_fail(e, -EOPNOTSUPP, "chunks of %llu entries of axis %u are not supported",
-					       (unsigned long long)a->chunk[i], i);
-			if (a->object[i] != a->chunk[i])
-				return vx_fail(e, -EOPNOTSUPP, "shards of several entries of axis %u are not supported",
-					       i);
-		}
+		if (axis[i].role == VX_ROLE_TIME && a->object[i] != a->chunk[i])
+			return vx_fail(e, -EOPNOTSUPP, "shards of several time points are not supported");
 	}
 	return 0;
 }
@@ -283,5 +289,5 @@ int vx_array_scale(const struct vx_array *a, const char *dir, const struct vx_vo
 	if (!s->params || (a->sharded && !s->sharding))
 		return vx_fail(e, -ENOMEM, "out of memory");
 	s->codec = &vx_codec_chain;
-	return 0;
+	return vx_chain_check(((struct place *)s->params)->chain, e);
 }

@@ -143,7 +143,7 @@ static int parse_multiscales(const struct vx_json *list, struct vx_n5_group *g, 
 static int parse_factors(const struct vx_json *list, struct vx_n5_group *g, struct vx_err *e)
 {
 	struct vx_json item;
-	char path[16];
+	char path[24];
 	size_t n;
 	int r = vx_json_array(list, 1, VX_MAX_SCALES, &n, e);
 

@@ -49,6 +49,8 @@ struct vx_format {
 	const char *name; /* "precomputed" */
 	/* The key of a chunk's object, relative to the volume's directory; the length, or -ENAMETOOLONG. */
 	int (*chunk_name)(const struct vx_scale *s, unsigned grid, const struct vx_cell *cell, char *ret, size_t size);
+	/* Optional: what the codec must know of a cell; else it is the scale's own params. */
+	const void *(*params)(const struct vx_scale *s, const struct vx_cell *cell);
 	bool packed_at_rest; /* objects may be packed beyond what the metadata says: by suffix or magic */
 	bool missing_fills;  /* a chunk that is not there is the fill value; else that is an error unless asked for */
 };
