@@ -7,7 +7,7 @@
 #ifndef VX_VOL_ARRAY_H
 #define VX_VOL_ARRAY_H
 
-#include "codec/chain.h"
+#include "codec/filter.h"
 #include "vol/json.h"
 #include "vol/volume.h"
 
@@ -28,6 +28,8 @@ struct vx_array {
 	/* how a chunk is stored */
 	unsigned order[VX_ARRAY_RANK_MAX]; /* axis order[0] is the slowest in its bytes */
 	bool big_endian, n5_header;
+	unsigned nfilters;
+	struct vx_filter filters[VX_FILTERS_MAX]; /* in the order of writing */
 	unsigned nlinks;
 	enum vx_link_kind links[VX_CHAIN_LINKS_MAX]; /* in the order in which they are undone */
 	char encoding[96];                           /* for people: "bytes", "zstd", "delta, blosc" */
@@ -60,6 +62,8 @@ int vx_array_fill(const struct vx_json *j, struct vx_array *a, bool v2, struct v
 /* numcodecs' codecs that go from bytes to bytes, by id: Zarr v2's compressors, and "numcodecs.*" of v3. -EOPNOTSUPP for
  * those that there are not. */
 int vx_array_numcodec(const struct vx_json *j, const char *id, enum vx_link_kind *ret, struct vx_err *e);
+/* Adds a filter of elements that stands before all compressors: 1; 0 when `id` is none; or the failure. */
+int vx_array_filter(const struct vx_json *config, const char *id, struct vx_array *a, struct vx_err *e);
 /* Its `links` are put down in the order of writing: turns them round. */
 void vx_array_turn_links(struct vx_array *a);
 /* Notes the name of a codec in `encoding`. */

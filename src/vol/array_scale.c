@@ -21,8 +21,8 @@ struct place {
 	uint64_t per_object[VX_ARRAY_RANK_MAX]; /* cells of the grid that one object holds along each axis */
 	char separator;
 	bool key_c, key_fast_first;
-	uint32_t chunk_t;        /* time points of a chunk */
-	struct vx_chain chain[]; /* of each: they differ in which is served */
+	uint32_t chunk_t;            /* time points of a chunk */
+	struct vx_filtered coding[]; /* of each: they differ in which is served */
 };
 
 static unsigned axis_of(const struct vx_axis *axis, unsigned rank, enum vx_role role)
@@ -98,7 +98,7 @@ static const void *params(const struct vx_scale *s, const struct vx_cell *cell)
 {
 	const struct place *p = s->params;
 
-	return &p->chain[cell->time % p->chunk_t];
+	return &p->coding[cell->time % p->chunk_t];
 }
 
 const struct vx_format vx_format_zarr2 = {
@@ -143,15 +143,37 @@ static void fill_chain(struct vx_chain *c, const struct vx_array *a, const struc
 	c->width = vx_dtype_width(a->dtype);
 }
 
+/* The links are those of what is compressed; what remains to be cut has none. */
+static void fill_coding(struct vx_filtered *f, const struct vx_array *a, const struct vx_axis *axis, uint64_t time)
+{
+	fill_chain(&f->chain, a, axis, time);
+	f->nfilters = a->nfilters;
+	if (!a->nfilters)
+		return;
+	f->stored = f->chain;
+	f->stored.is_bool = false;
+	f->stored.width = a->filters[a->nfilters - 1].stored.width;
+	f->chain.nlinks = 0;
+	for (unsigned i = 0; i < a->nfilters; i++)
+		f->filter[i] = a->filters[a->nfilters - 1 - i];
+}
+
+static int check_coding(const struct vx_filtered *f, struct vx_err *e)
+{
+	int r = vx_chain_check(&f->chain, e);
+
+	return r < 0 || !f->nfilters ? r : vx_chain_check(&f->stored, e);
+}
+
 static struct place *place_new(const struct vx_array *a, const struct vx_axis *axis)
 {
 	uint64_t times = vx_min_u64(chunk_extent(a, axis, VX_ROLE_TIME), VX_MAX_TIMES);
-	struct place *p = calloc(1, sizeof *p + times * sizeof p->chain[0]);
+	struct place *p = calloc(1, sizeof *p + times * sizeof p->coding[0]);
 
 	if (!p)
 		return NULL;
 	for (uint64_t t = 0; t < times; t++)
-		fill_chain(&p->chain[t], a, axis, t);
+		fill_coding(&p->coding[t], a, axis, t);
 	p->rank = a->rank;
 	for (unsigned i = 0; i < a->rank; i++) {
 		p->role[i] = axis[i].role;
@@ -288,6 +310,6 @@ int vx_array_scale(const struct vx_array *a, const char *dir, const struct vx_vo
 	s->sharding = a->sharded ? sharding_new(a, v->axis) : NULL;
 	if (!s->params || (a->sharded && !s->sharding))
 		return vx_fail(e, -ENOMEM, "out of memory");
-	s->codec = &vx_codec_chain;
-	return vx_chain_check(((struct place *)s->params)->chain, e);
+	s->codec = a->nfilters ? &vx_codec_filtered : &vx_codec_chain;
+	return check_coding(((struct place *)s->params)->coding, e);
 }

@@ -107,8 +107,11 @@ static int parse_filters(const struct vx_json *top, struct vx_array *a, struct v
 		return r;
 	for (size_t i = 0; i < n; i++) {
 		vx_json_at(&j, i, &item);
-		if ((r = codec_id(&item, &id, e)) < 0 ||
-		    (r = vx_array_numcodec(&item, id, &a->links[a->nlinks], e)) < 0)
+		if ((r = codec_id(&item, &id, e)) < 0 || (r = vx_array_filter(&item, id, a, e)) < 0)
+			return r;
+		if (r > 0)
+			continue;
+		if ((r = vx_array_numcodec(&item, id, &a->links[a->nlinks], e)) < 0)
 			return r;
 		a->nlinks++;
 		vx_array_note(a, id);

@@ -31,6 +31,8 @@ static int transpose(const struct vx_json *configuration, struct vx_array *a, st
 	    (r = vx_json_no_others(configuration, known, e)) < 0 ||
 	    (r = vx_json_array(&j, a->rank, a->rank, &n, e)) < 0)
 		return r;
+	if (a->nfilters)
+		return vx_fail(e, -EOPNOTSUPP, "%s: a transpose behind a filter is not supported", configuration->path);
 	memcpy(before, a->order, sizeof before);
 	for (size_t i = 0; i < n; i++) {
 		vx_json_at(&j, i, &item);
@@ -79,6 +81,26 @@ static int add_link(const struct vx_json *j, const char *name, const struct vx_j
 	a->nlinks++;
 	vx_array_note(a, name);
 	return 0;
+}
+
+/* numcodecs' filters stand before `bytes`, which alone decides on the order of bytes. */
+static int add_filter(const struct vx_json *j, const char *name, const struct vx_json *configuration,
+		      struct vx_array *a, struct vx_err *e)
+{
+	const char *id = strncmp(name, NUMCODECS, strlen(NUMCODECS)) ? "" : name + strlen(NUMCODECS);
+	int r = strcmp(id, "shuffle") ? vx_array_filter(configuration->value ? configuration : j, id, a, e) : 0;
+
+	return r == 0 ? refuse(j, name, e) : r < 0 ? r : 0;
+}
+
+static void settle_filters(struct vx_array *a)
+{
+	for (unsigned i = 0; i < a->nfilters; i++) {
+		a->filters[i].plain.big_endian = false;
+		a->filters[i].stored.big_endian = i + 1 == a->nfilters && a->big_endian;
+	}
+	if (a->nfilters)
+		a->big_endian = false;
 }
 
 /* ---- shards ---- */
@@ -157,6 +179,8 @@ static int sharding(const struct vx_json *j, const struct vx_json *configuration
 
 	if (!configuration->value)
 		return vx_fail(e, -EBADMSG, "%s is missing", configuration->path);
+	if (a->nfilters)
+		return vx_fail(e, -EOPNOTSUPP, "%s: shards behind a filter are not supported", j->path);
 	if (a->sharded)
 		return vx_fail(e, -EOPNOTSUPP, "%s: shards within shards are not supported", j->path);
 	a->sharded = true;
@@ -194,9 +218,9 @@ static int codec_list(const struct vx_json *list, struct vx_array *a, struct vx_
 		else if (!strcmp(name, "sharding_indexed"))
 			r = sharding(&item, &configuration, a, e);
 		else
-			r = refuse(&item, name, e);
+			r = add_filter(&item, name, &configuration, a, e);
 		was_sharded |= !strcmp(name, "sharding_indexed");
-		in_bytes |= strcmp(name, "transpose") != 0;
+		in_bytes |= !strcmp(name, "bytes") || !strcmp(name, "endian") || was_sharded;
 	}
 	if (r >= 0 && !in_bytes)
 		return vx_fail(e, -EBADMSG, "%s has no codec that makes bytes", list->path);
@@ -212,5 +236,6 @@ int vx_zarr3_codecs(const struct vx_json *list, struct vx_array *a, struct vx_er
 		a->order[k] = k;
 	r = codec_list(list, a, e);
 	vx_array_turn_links(a);
+	settle_filters(a);
 	return r;
 }
