@@ -84,14 +84,22 @@ void vx_array_note(struct vx_array *a, const char *codec)
 	snprintf(a->encoding + len, sizeof a->encoding - len, "%s%s", len ? ", " : "", codec);
 }
 
-void vx_array_turn_links(struct vx_array *a)
+void vx_links_turn(enum vx_link_kind *links, unsigned n)
 {
-	for (unsigned i = 0; i < a->nlinks / 2; i++) {
-		enum vx_link_kind k = a->links[i];
+	for (unsigned i = 0; i < n / 2; i++) {
+		enum vx_link_kind k = links[i];
 
-		a->links[i] = a->links[a->nlinks - 1 - i];
-		a->links[a->nlinks - 1 - i] = k;
+		links[i] = links[n - 1 - i];
+		links[n - 1 - i] = k;
 	}
+}
+
+/* A part of a shard can be read, unless there is a compressor around it. */
+void vx_array_settle(struct vx_array *a)
+{
+	bool parts = a->nshards && !a->shard[0].nlinks;
+
+	memcpy(a->chunk, parts ? a->shard[0].part : a->object, sizeof a->chunk);
 }
 
 /* ---- axes ---- */

@@ -9,11 +9,21 @@
 
 #include "codec/filter.h"
 #include "vol/json.h"
+#include "vol/nested.h"
 #include "vol/volume.h"
 
 #define VX_ARRAY_RANK_MAX VX_CHAIN_RANK_MAX
 
 extern const struct vx_format vx_format_zarr2, vx_format_zarr3, vx_format_n5;
+
+/* One shard: what is in it, and what is around it. */
+struct vx_shard_level {
+	uint64_t part[VX_CHAIN_RANK_MAX];  /* lengths of each of its parts */
+	unsigned order[VX_CHAIN_RANK_MAX]; /* of the entries of its index: axis order[0] is the slowest */
+	bool index_at_end, index_big_endian, index_crc32c;
+	unsigned nlinks;
+	enum vx_link_kind links[VX_CHAIN_LINKS_MAX];
+};
 
 struct vx_array {
 	const struct vx_format *format;
@@ -22,8 +32,10 @@ struct vx_array {
 	char name[VX_ARRAY_RANK_MAX][32];   /* of the axes; "" where nothing is said */
 	uint64_t shape[VX_ARRAY_RANK_MAX];  /* an axis may be empty */
 	uint64_t object[VX_ARRAY_RANK_MAX]; /* lengths of what one key holds: a chunk, or a shard */
-	uint64_t chunk[VX_ARRAY_RANK_MAX];  /* lengths of a chunk: object's, or a part of them */
-	uint8_t fill[8];                    /* one element, little-endian */
+	uint64_t inner[VX_ARRAY_RANK_MAX];  /* of the innermost chunks: object's, or a part of them */
+	uint64_t
+	    chunk[VX_ARRAY_RANK_MAX]; /* of what is read at once: the largest of both and all between that can be */
+	uint8_t fill[8];              /* one element, little-endian */
 
 	/* how a chunk is stored */
 	unsigned order[VX_ARRAY_RANK_MAX]; /* axis order[0] is the slowest in its bytes */
@@ -34,9 +46,9 @@ struct vx_array {
 	enum vx_link_kind links[VX_CHAIN_LINKS_MAX]; /* in the order in which they are undone */
 	char encoding[96];                           /* for people: "bytes", "zstd", "delta, blosc" */
 
-	/* how a shard is laid out; `sharded` is false where object is chunk */
-	bool sharded, index_at_end, index_big_endian, index_crc32c;
-	unsigned index_order[VX_ARRAY_RANK_MAX]; /* as `order`, of the entries of the index */
+	/* shards around them, the outermost first: objects are those */
+	unsigned nshards;
+	struct vx_shard_level shard[VX_SHARD_LEVELS_MAX];
 
 	/* the key of an object: indices joined by the separator */
 	char separator;      /* 0: the document does not say */
@@ -64,8 +76,10 @@ int vx_array_fill(const struct vx_json *j, struct vx_array *a, bool v2, struct v
 int vx_array_numcodec(const struct vx_json *j, const char *id, enum vx_link_kind *ret, struct vx_err *e);
 /* Adds a filter of elements that stands before all compressors: 1; 0 when `id` is none; or the failure. */
 int vx_array_filter(const struct vx_json *config, const char *id, struct vx_array *a, struct vx_err *e);
-/* Its `links` are put down in the order of writing: turns them round. */
-void vx_array_turn_links(struct vx_array *a);
+/* The end of each parser: sets `chunk`. */
+void vx_array_settle(struct vx_array *a);
+/* Links are put down in the order of writing: turns them round. */
+void vx_links_turn(enum vx_link_kind *links, unsigned n);
 /* Notes the name of a codec in `encoding`. */
 void vx_array_note(struct vx_array *a, const char *codec);
 

@@ -12,15 +12,15 @@
 #include <string.h>
 
 #define MAX_DIR 512 /* of a key's 1023: the rest are five indices */
-#define MAX_SHARD_CHUNKS ((uint64_t)1 << 26)
 
-/* A scale's params. The codec sees one of the chains. */
+/* A scale's params. The codec sees one of the codings, or `nested`. */
 struct place {
 	unsigned rank;
 	enum vx_role role[VX_ARRAY_RANK_MAX];
 	uint64_t per_object[VX_ARRAY_RANK_MAX]; /* cells of the grid that one object holds along each axis */
 	char separator;
 	bool key_c, key_fast_first;
+	struct vx_nested *nested;    /* of chunks that are shards; else NULL */
 	uint32_t chunk_t;            /* time points of a chunk */
 	struct vx_filtered coding[]; /* of each: they differ in which is served */
 };
@@ -48,11 +48,9 @@ static uint64_t chunk_extent(const struct vx_array *a, const struct vx_axis *axi
 	return i < a->rank ? a->chunk[i] : 1;
 }
 
-static uint64_t cells_per_object(const struct vx_array *a, const struct vx_axis *axis, enum vx_role role)
+static bool is_nested(const struct vx_array *a)
 {
-	unsigned i = axis_of(axis, a->rank, role);
-
-	return i < a->rank ? a->object[i] / a->chunk[i] : 1;
+	return a->nshards > 1 || (a->nshards && a->shard[0].nlinks);
 }
 
 /* ---- keys ---- */
@@ -98,7 +96,7 @@ static const void *params(const struct vx_scale *s, const struct vx_cell *cell)
 {
 	const struct place *p = s->params;
 
-	return &p->coding[cell->time % p->chunk_t];
+	return p->nested ? (const void *)p->nested : &p->coding[cell->time % p->chunk_t];
 }
 
 const struct vx_format vx_format_zarr2 = {
@@ -137,7 +135,7 @@ static void fill_chain(struct vx_chain *c, const struct vx_array *a, const struc
 	c->rank = a->rank;
 	for (unsigned k = 0; k < a->rank; k++) {
 		c->axis[k] = chain_axis(axis[a->order[k]].role);
-		c->shape[k] = a->chunk[a->order[k]];
+		c->shape[k] = a->inner[a->order[k]];
 		c->at[k] = axis[a->order[k]].role == VX_ROLE_TIME ? time : 0;
 	}
 	c->width = vx_dtype_width(a->dtype);
@@ -165,6 +163,95 @@ static int check_coding(const struct vx_filtered *f, struct vx_err *e)
 	return r < 0 || !f->nfilters ? r : vx_chain_check(&f->stored, e);
 }
 
+/* ---- shards ---- */
+
+static uint64_t length(const uint64_t *n, const struct vx_axis *axis, unsigned rank, enum vx_role role)
+{
+	unsigned i = axis_of(axis, rank, role);
+
+	return i < rank ? n[i] : 1;
+}
+
+static void fill_sharding(struct vx_sharding *sh, const struct vx_array *a, const uint64_t *whole,
+			  const struct vx_shard_level *l, const struct vx_axis *axis)
+{
+	uint64_t stride = 1, n[VX_ARRAY_RANK_MAX] = {0};
+
+	*sh = (struct vx_sharding){.kind = VX_SHARD_ZARR,
+				   .index_at_end = l->index_at_end,
+				   .index_big_endian = l->index_big_endian,
+				   .index_crc32c = l->index_crc32c};
+	for (unsigned i = 0; i < a->rank; i++)
+		n[i] = whole[i] / l->part[i];
+	for (int d = 0; d < 3; d++)
+		sh->cells[d] = length(n, axis, a->rank, (enum vx_role)(VX_ROLE_X + d));
+	sh->slabs = (uint32_t)vx_min_u64(length(n, axis, a->rank, VX_ROLE_CHANNEL), UINT32_MAX);
+	sh->times = (uint32_t)vx_min_u64(length(n, axis, a->rank, VX_ROLE_TIME), UINT32_MAX);
+	sh->chunk_t = (uint32_t)vx_min_u64(length(l->part, axis, a->rank, VX_ROLE_TIME), UINT32_MAX);
+	for (unsigned k = a->rank; k-- > 0;) {
+		unsigned i = l->order[k];
+
+		if (axis[i].role >= VX_ROLE_X && axis[i].role <= VX_ROLE_Z)
+			sh->stride[axis[i].role - VX_ROLE_X] = stride;
+		if (axis[i].role == VX_ROLE_CHANNEL)
+			sh->stride_c = stride;
+		if (axis[i].role == VX_ROLE_TIME)
+			sh->stride_t = stride;
+		stride *= n[i];
+	}
+}
+
+/* What is put together is [channel][z][y][x]. */
+static void fill_whole(struct vx_chain *c, const struct vx_array *a, const struct vx_axis *axis)
+{
+	static const enum vx_role order[] = {VX_ROLE_CHANNEL, VX_ROLE_Z, VX_ROLE_Y, VX_ROLE_X};
+
+	c->rank = VX_ARRAY_LEN(order);
+	for (unsigned k = 0; k < c->rank; k++) {
+		c->axis[k] = chain_axis(order[k]);
+		c->shape[k] = chunk_extent(a, axis, order[k]);
+	}
+	c->width = vx_dtype_width(a->dtype);
+}
+
+static int fill_nested(struct vx_nested *n, const struct vx_array *a, const struct vx_axis *axis, struct vx_err *e)
+{
+	unsigned first = a->shard[0].nlinks ? 0 : 1; /* the engine reads what is in the one outside */
+	int r = 0;
+
+	for (unsigned i = 0; i < a->rank; i++)
+		if ((axis[i].role == VX_ROLE_TIME || axis[i].role == VX_ROLE_NONE) &&
+		    (a->chunk[i] != 1 || a->inner[i] != 1))
+			return vx_fail(e, -EOPNOTSUPP,
+				       "shards within shards of several entries of axis %u are not supported", i);
+	fill_whole(&n->chain, a, axis);
+	fill_coding(&n->leaf, a, axis, 0);
+	memcpy(n->fill, a->fill, sizeof n->fill);
+	for (unsigned k = first; r == 0 && k < a->nshards; k++) {
+		struct vx_nested_level *l = &n->level[n->nlevels++];
+		const uint64_t *part = a->shard[k].part;
+
+		fill_sharding(&l->sharding, a, k ? a->shard[k - 1].part : a->object, &a->shard[k], axis);
+		l->nlinks = a->shard[k].nlinks;
+		memcpy(l->link, a->shard[k].links, sizeof l->link);
+		for (int d = 0; d < 3; d++)
+			l->part[d] = length(part, axis, a->rank, (enum vx_role)(VX_ROLE_X + d));
+		l->part_c = (uint32_t)length(part, axis, a->rank, VX_ROLE_CHANNEL);
+		r = vx_sharding_check(&l->sharding, e);
+	}
+	if (r == 0)
+		r = check_coding(&n->leaf, e);
+	return r < 0 ? r : vx_chain_check(&n->chain, e);
+}
+
+static void place_free(void *params)
+{
+	struct place *p = params;
+
+	free(p->nested);
+	free(p);
+}
+
 static struct place *place_new(const struct vx_array *a, const struct vx_axis *axis)
 {
 	uint64_t times = vx_min_u64(chunk_extent(a, axis, VX_ROLE_TIME), VX_MAX_TIMES);
@@ -186,47 +273,17 @@ static struct place *place_new(const struct vx_array *a, const struct vx_axis *a
 	return p;
 }
 
-static struct vx_sharding *sharding_new(const struct vx_array *a, const struct vx_axis *axis)
-{
-	struct vx_sharding *sh = calloc(1, sizeof *sh);
-	uint64_t stride = 1;
-
-	if (!sh)
-		return NULL;
-	sh->kind = VX_SHARD_ZARR;
-	for (int d = 0; d < 3; d++)
-		sh->cells[d] = cells_per_object(a, axis, (enum vx_role)(VX_ROLE_X + d));
-	sh->slabs = (uint32_t)cells_per_object(a, axis, VX_ROLE_CHANNEL);
-	for (unsigned k = a->rank; k-- > 0;) {
-		unsigned i = a->index_order[k];
-
-		if (axis[i].role >= VX_ROLE_X && axis[i].role <= VX_ROLE_Z)
-			sh->stride[axis[i].role - VX_ROLE_X] = stride;
-		if (axis[i].role == VX_ROLE_CHANNEL)
-			sh->stride_c = stride;
-		stride *= a->object[i] / a->chunk[i];
-	}
-	sh->index_at_end = a->index_at_end;
-	sh->index_big_endian = a->index_big_endian;
-	sh->index_crc32c = a->index_crc32c;
-	return sh;
-}
-
 /* ---- checks ---- */
 
 /* Chunks are stored whole, also where the array ends inside them. */
 static int check_chunk(const struct vx_array *a, struct vx_err *e)
 {
-	uint64_t bytes = vx_dtype_width(a->dtype), entries = 1;
+	uint64_t bytes = vx_dtype_width(a->dtype);
 
 	for (unsigned i = 0; i < a->rank; i++)
 		if (!vx_mul_u64(bytes, a->chunk[i], &bytes) || bytes > VX_MAX_CHUNK_BYTES)
 			return vx_fail(e, -EFBIG, "a chunk has more than %llu bytes",
 				       (unsigned long long)VX_MAX_CHUNK_BYTES);
-	for (unsigned i = 0; i < a->rank; i++)
-		if (!vx_mul_u64(entries, a->object[i] / a->chunk[i], &entries) || entries > MAX_SHARD_CHUNKS)
-			return vx_fail(e, -EFBIG, "a shard has more than %llu chunks",
-				       (unsigned long long)MAX_SHARD_CHUNKS);
 	return 0;
 }
 
@@ -242,8 +299,6 @@ static int check_axes(const struct vx_array *a, const struct vx_volume *v, struc
 		if (axis[i].role == VX_ROLE_NONE && a->shape[i] != 1)
 			return vx_fail(e, -EOPNOTSUPP, "axis %u has %llu entries; those of the other scales have 1", i,
 				       (unsigned long long)a->shape[i]);
-		if (axis[i].role == VX_ROLE_TIME && a->object[i] != a->chunk[i])
-			return vx_fail(e, -EOPNOTSUPP, "shards of several time points are not supported");
 	}
 	return 0;
 }
@@ -293,6 +348,7 @@ static int make_grid(const struct vx_array *a, const struct vx_volume *v, struct
 int vx_array_scale(const struct vx_array *a, const char *dir, const struct vx_volume *v, struct vx_scale *s,
 		   struct vx_err *e)
 {
+	struct place *p;
 	int r;
 
 	s->key = strdup(dir);
@@ -305,11 +361,23 @@ int vx_array_scale(const struct vx_array *a, const char *dir, const struct vx_vo
 	    (r = make_grid(a, v, s, e)) < 0)
 		return r;
 	memcpy(s->fill, a->fill, sizeof s->fill);
-	s->params = place_new(a, v->axis);
-	s->free_params = free;
-	s->sharding = a->sharded ? sharding_new(a, v->axis) : NULL;
-	if (!s->params || (a->sharded && !s->sharding))
+	s->params = p = place_new(a, v->axis);
+	s->free_params = place_free;
+	if (!p)
 		return vx_fail(e, -ENOMEM, "out of memory");
 	s->codec = a->nfilters ? &vx_codec_filtered : &vx_codec_chain;
-	return check_coding(((struct place *)s->params)->coding, e);
+	if (is_nested(a)) {
+		s->codec = &vx_codec_nested;
+		p->nested = calloc(1, sizeof *p->nested);
+		r = p->nested ? fill_nested(p->nested, a, v->axis, e) : vx_fail(e, -ENOMEM, "out of memory");
+	} else {
+		r = check_coding(p->coding, e);
+	}
+	if (r < 0 || !a->nshards || a->shard[0].nlinks)
+		return r;
+	s->sharding = calloc(1, sizeof *s->sharding);
+	if (!s->sharding)
+		return vx_fail(e, -ENOMEM, "out of memory");
+	fill_sharding(s->sharding, a, a->object, &a->shard[0], v->axis);
+	return vx_sharding_check(s->sharding, e);
 }

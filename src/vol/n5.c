@@ -107,15 +107,16 @@ static int parse(const struct vx_json *top, struct vx_array *a, struct vx_err *e
 	if (r < 0 || (r = vx_json_get(top, "dimensions", &j, e)) < 0 ||
 	    (r = vx_array_lengths(&j, 0, &a->rank, a->shape, e)) < 0 ||
 	    (r = vx_json_get(top, "blockSize", &j, e)) < 0 ||
-	    (r = vx_array_lengths(&j, 1, &a->rank, a->chunk, e)) < 0 || (r = parse_type(top, a, e)) < 0 ||
+	    (r = vx_array_lengths(&j, 1, &a->rank, a->inner, e)) < 0 || (r = parse_type(top, a, e)) < 0 ||
 	    (r = parse_compression(top, a, e)) < 0)
 		return r;
 	parse_names(top, a);
 	turn(a->shape, a->rank);
-	turn(a->chunk, a->rank);
-	memcpy(a->object, a->chunk, sizeof a->object);
+	turn(a->inner, a->rank);
+	memcpy(a->object, a->inner, sizeof a->object);
 	for (unsigned k = 0; k < a->rank; k++)
 		a->order[k] = k;
+	vx_array_settle(a);
 	a->n5_header = true;
 	a->separator = '/';
 	a->key_fast_first = true;

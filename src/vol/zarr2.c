@@ -143,13 +143,14 @@ static int parse(const struct vx_json *top, struct vx_array *a, struct vx_err *e
 
 	if (r < 0 || (r = vx_json_get(top, "shape", &j, e)) < 0 ||
 	    (r = vx_array_lengths(&j, 0, &a->rank, a->shape, e)) < 0 || (r = vx_json_get(top, "chunks", &j, e)) < 0 ||
-	    (r = vx_array_lengths(&j, 1, &a->rank, a->chunk, e)) < 0 || (r = parse_dtype(top, a, e)) < 0 ||
+	    (r = vx_array_lengths(&j, 1, &a->rank, a->inner, e)) < 0 || (r = parse_dtype(top, a, e)) < 0 ||
 	    (r = vx_json_get(top, "fill_value", &j, e)) < 0 || (r = vx_array_fill(&j, a, true, e)) < 0 ||
 	    (r = parse_order(top, a, e)) < 0 || (r = parse_separator(top, a, e)) < 0 ||
 	    (r = parse_filters(top, a, e)) < 0 || (r = parse_compressor(top, a, e)) < 0)
 		return r;
-	memcpy(a->object, a->chunk, sizeof a->object);
-	vx_array_turn_links(a);
+	memcpy(a->object, a->inner, sizeof a->object);
+	vx_links_turn(a->links, a->nlinks);
+	vx_array_settle(a);
 	return 0;
 }
 

@@ -62,9 +62,9 @@ static int endian(const struct vx_json *configuration, bool *big, struct vx_err 
 	return 0;
 }
 
-/* One codec from bytes to bytes. */
+/* One codec from bytes to bytes, behind a shard or what is not one. */
 static int add_link(const struct vx_json *j, const char *name, const struct vx_json *configuration, struct vx_array *a,
-		    struct vx_err *e)
+		    enum vx_link_kind *links, unsigned *n, struct vx_err *e)
 {
 	const char *id = strncmp(name, NUMCODECS, strlen(NUMCODECS)) ? name : name + strlen(NUMCODECS);
 	bool core = !strcmp(name, "gzip") || !strcmp(name, "zstd") || !strcmp(name, "blosc") || !strcmp(name, "crc32c");
@@ -73,12 +73,12 @@ static int add_link(const struct vx_json *j, const char *name, const struct vx_j
 
 	if (id == name && !core)
 		return refuse(j, name, e);
-	if (a->nlinks == VX_CHAIN_LINKS_MAX)
+	if (*n == VX_CHAIN_LINKS_MAX)
 		return vx_fail(e, -EOPNOTSUPP, "%s: more than %d compressors and checksums are not supported", j->path,
 			       VX_CHAIN_LINKS_MAX);
-	if ((r = vx_array_numcodec(&where, id, &a->links[a->nlinks], e)) < 0)
+	if ((r = vx_array_numcodec(&where, id, &links[*n], e)) < 0)
 		return r == -EOPNOTSUPP && id != name && where.value == configuration->value ? r : refuse(j, name, e);
-	a->nlinks++;
+	++*n;
 	vx_array_note(a, name);
 	return 0;
 }
@@ -106,7 +106,7 @@ static void settle_filters(struct vx_array *a)
 /* ---- shards ---- */
 
 /* The codecs of an index give it a fixed length: bytes, then perhaps crc32c. */
-static int index_codecs(const struct vx_json *configuration, struct vx_array *a, struct vx_err *e)
+static int index_codecs(const struct vx_json *configuration, struct vx_shard_level *s, struct vx_err *e)
 {
 	struct vx_json list, item, c;
 	const char *name;
@@ -120,9 +120,9 @@ static int index_codecs(const struct vx_json *configuration, struct vx_array *a,
 		if ((r = vx_zarr3_named(&item, &name, &c, e)) < 0)
 			return r;
 		if (i == 0 && (!strcmp(name, "bytes") || !strcmp(name, "endian")))
-			r = endian(&c, &a->index_big_endian, e);
+			r = endian(&c, &s->index_big_endian, e);
 		else if (i == 1 && !strcmp(name, "crc32c"))
-			a->index_crc32c = true;
+			s->index_crc32c = true;
 		else
 			r = refuse(&item, name, e);
 		if (r < 0)
@@ -131,41 +131,42 @@ static int index_codecs(const struct vx_json *configuration, struct vx_array *a,
 	return 0;
 }
 
-static int index_location(const struct vx_json *configuration, struct vx_array *a, struct vx_err *e)
+static int index_location(const struct vx_json *configuration, struct vx_shard_level *shard, struct vx_err *e)
 {
 	struct vx_json j;
 	const char *s;
 	int r;
 
-	a->index_at_end = true;
+	shard->index_at_end = true;
 	if (!vx_json_find(configuration, "index_location", &j))
 		return 0;
 	if ((r = vx_json_string(&j, &s, e)) < 0)
 		return r;
 	if (strcmp(s, "start") && strcmp(s, "end"))
 		return vx_fail(e, -EBADMSG, "%s is %s; it must be \"start\" or \"end\"", j.path, vx_quote(s).text);
-	a->index_at_end = s[0] == 'e';
+	shard->index_at_end = s[0] == 'e';
 	return 0;
 }
 
 /* Lengths along the axes as they are stored, that is, transposed. */
-static int inner_shape(const struct vx_json *configuration, struct vx_array *a, struct vx_err *e)
+static int inner_shape(const struct vx_json *configuration, struct vx_array *a, struct vx_shard_level *s,
+		       struct vx_err *e)
 {
-	uint64_t inner[VX_ARRAY_RANK_MAX];
+	uint64_t part[VX_ARRAY_RANK_MAX];
 	struct vx_json j;
 	int r = vx_json_get(configuration, "chunk_shape", &j, e);
 
-	if (r < 0 || (r = vx_array_lengths(&j, 1, &a->rank, inner, e)) < 0)
+	if (r < 0 || (r = vx_array_lengths(&j, 1, &a->rank, part, e)) < 0)
 		return r;
 	for (unsigned k = 0; k < a->rank; k++) {
 		unsigned axis = a->order[k];
 
-		if (a->object[axis] % inner[k])
+		if (a->inner[axis] % part[k])
 			return vx_fail(e, -EBADMSG, "%s[%u] %llu does not divide the shard's %llu", j.path, k,
-				       (unsigned long long)inner[k], (unsigned long long)a->object[axis]);
-		a->chunk[axis] = inner[k];
+				       (unsigned long long)part[k], (unsigned long long)a->inner[axis]);
+		a->inner[axis] = s->part[axis] = part[k];
 	}
-	memcpy(a->index_order, a->order, sizeof a->index_order);
+	memcpy(s->order, a->order, sizeof s->order);
 	return 0;
 }
 
@@ -174,6 +175,7 @@ static int codec_list(const struct vx_json *list, struct vx_array *a, struct vx_
 static int sharding(const struct vx_json *j, const struct vx_json *configuration, struct vx_array *a, struct vx_err *e)
 {
 	static const char *const known[] = {"chunk_shape", "codecs", "index_codecs", "index_location", NULL};
+	struct vx_shard_level *s = &a->shard[a->nshards];
 	struct vx_json inner;
 	int r;
 
@@ -181,11 +183,12 @@ static int sharding(const struct vx_json *j, const struct vx_json *configuration
 		return vx_fail(e, -EBADMSG, "%s is missing", configuration->path);
 	if (a->nfilters)
 		return vx_fail(e, -EOPNOTSUPP, "%s: shards behind a filter are not supported", j->path);
-	if (a->sharded)
-		return vx_fail(e, -EOPNOTSUPP, "%s: shards within shards are not supported", j->path);
-	a->sharded = true;
-	if ((r = vx_json_no_others(configuration, known, e)) < 0 || (r = inner_shape(configuration, a, e)) < 0 ||
-	    (r = index_codecs(configuration, a, e)) < 0 || (r = index_location(configuration, a, e)) < 0 ||
+	if (a->nshards == VX_SHARD_LEVELS_MAX)
+		return vx_fail(e, -EOPNOTSUPP, "%s: more than %d shards within each other are not supported", j->path,
+			       VX_SHARD_LEVELS_MAX);
+	a->nshards++;
+	if ((r = vx_json_no_others(configuration, known, e)) < 0 || (r = inner_shape(configuration, a, s, e)) < 0 ||
+	    (r = index_codecs(configuration, s, e)) < 0 || (r = index_location(configuration, s, e)) < 0 ||
 	    (r = vx_json_get(configuration, "codecs", &inner, e)) < 0)
 		return r;
 	vx_array_note(a, "sharding_indexed");
@@ -196,7 +199,8 @@ static int sharding(const struct vx_json *j, const struct vx_json *configuration
 
 static int codec_list(const struct vx_json *list, struct vx_array *a, struct vx_err *e)
 {
-	bool in_bytes = false, was_sharded = false;
+	struct vx_shard_level *s = &a->shard[a->nshards]; /* if there is to be one */
+	bool in_bytes = false, is_shard = false;
 	struct vx_json item, configuration;
 	const char *name;
 	size_t n;
@@ -206,21 +210,17 @@ static int codec_list(const struct vx_json *list, struct vx_array *a, struct vx_
 		vx_json_at(list, i, &item);
 		if ((r = vx_zarr3_named(&item, &name, &configuration, e)) < 0)
 			return r;
-		if (was_sharded)
-			r = vx_fail(e, -EOPNOTSUPP, "%s: a codec around a shard (%s) is not supported", item.path,
-				    vx_quote(name).text);
-		else if (in_bytes)
-			r = add_link(&item, name, &configuration, a, e);
-		else if (!strcmp(name, "transpose"))
-			r = transpose(&configuration, a, e);
-		else if (!strcmp(name, "bytes") || !strcmp(name, "endian"))
-			r = endian(&configuration, &a->big_endian, e);
-		else if (!strcmp(name, "sharding_indexed"))
-			r = sharding(&item, &configuration, a, e);
-		else
-			r = add_filter(&item, name, &configuration, a, e);
-		was_sharded |= !strcmp(name, "sharding_indexed");
-		in_bytes |= !strcmp(name, "bytes") || !strcmp(name, "endian") || was_sharded;
+		if (in_bytes) {
+			r = is_shard ? add_link(&item, name, &configuration, a, s->links, &s->nlinks, e)
+				     : add_link(&item, name, &configuration, a, a->links, &a->nlinks, e);
+			continue;
+		}
+		is_shard = !strcmp(name, "sharding_indexed");
+		in_bytes = is_shard || !strcmp(name, "bytes") || !strcmp(name, "endian");
+		r = is_shard                     ? sharding(&item, &configuration, a, e)
+		    : in_bytes                   ? endian(&configuration, &a->big_endian, e)
+		    : !strcmp(name, "transpose") ? transpose(&configuration, a, e)
+						 : add_filter(&item, name, &configuration, a, e);
 	}
 	if (r >= 0 && !in_bytes)
 		return vx_fail(e, -EBADMSG, "%s has no codec that makes bytes", list->path);
@@ -231,11 +231,14 @@ int vx_zarr3_codecs(const struct vx_json *list, struct vx_array *a, struct vx_er
 {
 	int r;
 
-	memcpy(a->chunk, a->object, sizeof a->chunk);
+	memcpy(a->inner, a->object, sizeof a->inner);
 	for (unsigned k = 0; k < a->rank; k++)
 		a->order[k] = k;
 	r = codec_list(list, a, e);
-	vx_array_turn_links(a);
+	vx_links_turn(a->links, a->nlinks);
+	for (unsigned i = 0; i < a->nshards; i++)
+		vx_links_turn(a->shard[i].links, a->shard[i].nlinks);
 	settle_filters(a);
+	vx_array_settle(a);
 	return r;
 }
