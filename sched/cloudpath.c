@@ -143,9 +143,9 @@ void vx_cloudpath_done(struct vx_cloudpath *c)
 
 char *vx_cloudpath_name(const struct vx_cloudpath *c)
 {
-	const char *path = c->inner[0] ? c->inner : c->url;
+	const char *host = strstr(c->url, "://");
+	const char *path = c->inner[0] ? c->inner : host ? host + 3 : c->url, *slash;
 	size_t len = c->inner[0] ? strlen(path) : strcspn(path, "?#");
-	const char *slash;
 
 	while (len && path[len - 1] == '/')
 		len--;

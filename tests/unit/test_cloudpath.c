@@ -2,7 +2,7 @@
  * Cloudpaths in all their spellings.
  */
 #include "sched/cloudpath.h"
-#include "vxtest.h"
+#include "../lib/vxtest.h"
 
 #include <string.h>
 

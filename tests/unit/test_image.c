@@ -2,7 +2,7 @@
  * Groups: what attributes of OME-Zarr and N5 say of the arrays in them, and the volumes those become.
  */
 #include "vol/image.h"
-#include "vxtest.h"
+#include "../lib/vxtest.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
  * Metadata of arrays: Zarr v2, Zarr v3 and N5, what is taken, what is refused and with which sentence.
  */
 #include "vol/image.h"
-#include "vxtest.h"
+#include "../lib/vxtest.h"
 
 #include <stdio.h>
 #include <string.h>
