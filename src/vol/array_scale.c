@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MAX_CHUNK_TIMES 1024
 #define MAX_DIR 512 /* of a key's 1023: the rest are five indices */
 
 /* A scale's params. The codec sees one of the codings, or `nested`. */
@@ -254,7 +255,8 @@ static void place_free(void *params)
 
 static struct place *place_new(const struct vx_array *a, const struct vx_axis *axis)
 {
-	uint64_t times = vx_min_u64(chunk_extent(a, axis, VX_ROLE_TIME), VX_MAX_TIMES);
+	uint64_t chunk_t = vx_min_u64(chunk_extent(a, axis, VX_ROLE_TIME), VX_MAX_TIMES);
+	uint64_t times = vx_min_u64(chunk_t, vx_array_extent(a, axis, VX_ROLE_TIME));
 	struct place *p = calloc(1, sizeof *p + times * sizeof p->coding[0]);
 
 	if (!p)
@@ -266,7 +268,7 @@ static struct place *place_new(const struct vx_array *a, const struct vx_axis *a
 		p->role[i] = axis[i].role;
 		p->per_object[i] = a->object[i] / a->chunk[i];
 	}
-	p->chunk_t = (uint32_t)times;
+	p->chunk_t = (uint32_t)chunk_t;
 	p->separator = a->separator;
 	p->key_c = a->key_c;
 	p->key_fast_first = a->key_fast_first;
@@ -299,6 +301,9 @@ static int check_axes(const struct vx_array *a, const struct vx_volume *v, struc
 		if (axis[i].role == VX_ROLE_NONE && a->shape[i] != 1)
 			return vx_fail(e, -EOPNOTSUPP, "axis %u has %llu entries; those of the other scales have 1", i,
 				       (unsigned long long)a->shape[i]);
+		if (axis[i].role == VX_ROLE_TIME && vx_min_u64(a->chunk[i], a->shape[i]) > MAX_CHUNK_TIMES)
+			return vx_fail(e, -EFBIG, "chunks of more than %d time points are not supported",
+				       MAX_CHUNK_TIMES);
 	}
 	return 0;
 }
