@@ -302,14 +302,15 @@ static int bare_group(struct vx_opening *o, const char *dir, bool v3, struct vx_
 
 		if (!path || vx_opening_read(o, path, v3 ? "zarr.json" : ".zarray", &text, &ignored) < 0)
 			continue;
-		return vx_fail(e, -ENOENT,
-			       "%s/%s is a group without multiscales or consolidated metadata; it has %s, which may be "
-			       "what you mean",
-			       vx_store_url(o->store), at ? at : "", guesses[i]);
+		return vx_fail(
+		    e, -ENOENT,
+		    "%s%s%s is a group without multiscales or consolidated metadata; it has %s, which may be "
+		    "what you mean",
+		    vx_store_url(o->store), at && at[0] ? "/" : "", at ? at : "", guesses[i]);
 	}
 	return vx_fail(e, -ENOENT,
-		       "%s/%s is a group without multiscales or consolidated metadata: name one of its arrays",
-		       vx_store_url(o->store), at ? at : "");
+		       "%s%s%s is a group without multiscales or consolidated metadata: name one of its arrays",
+		       vx_store_url(o->store), at && at[0] ? "/" : "", at ? at : "");
 }
 
 static int open_group(struct vx_opening *o, const char *dir, const char *name, const struct vx_ome *ome,
