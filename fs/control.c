@@ -3,6 +3,8 @@
  */
 #include "fs/control.h"
 #include "base/ledger.h"
+#include "fs/broker.h"
+#include "fs/sandbox.h"
 #include "fs/session.h"
 
 #include <jansson.h>
@@ -108,11 +110,14 @@ char *vx_control_stats(struct vx_fs *fs)
 	char *text, *line;
 
 	put(root, "server", "pid", (uint64_t)getpid());
-	put(root, "server", "starts", 1);
+	put(root, "server", "starts", fs->starts);
+	put(root, "keeper", "pid", fs->keeper_pid);
+	put(root, "keeper", "registered", vx_broker_count(fs->broker));
 	put(root, "server", "nodes", vx_nodes_count(fs->nodes));
 	put_text(root, "server", "version", VX_VERSION);
 	put_text(root, "zerocopy", "mode", vx_session_passthrough(fs->session) ? "passthrough" : "page-cache");
 	put_text(root, "zerocopy", "reason", vx_session_zerocopy_reason(fs->session));
+	json_object_set_new(root, "sandbox", vx_sandbox_json(fs->sandbox));
 	add_cache(fs, root);
 	add_counters(root);
 	add_engine(fs, root);

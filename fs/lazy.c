@@ -29,7 +29,6 @@ struct lazy_read {
 	struct vx_job job;
 	struct vx_lazy *file;
 	struct vx_buf *buf;
-	fuse_ino_t ino;
 	uint64_t skip; /* bytes of the buffer before what was asked for */
 	size_t size;
 	uint64_t t0;
@@ -105,7 +104,6 @@ static bool read_cancel(struct vx_pending *p)
 {
 	struct lazy_read *r = vx_container_of(p, struct lazy_read, pending);
 
-	VX_COUNT(fuse_interrupts);
 	vx_engine_cancel(r->file->fs->engine, &r->job);
 	return false; /* the job's done comes and cleans up */
 }
@@ -118,7 +116,7 @@ static void read_done(struct vx_job *j, const struct vx_err *e)
 
 	VX_TIMING(read, vx_now_ns() - r->t0);
 	if (req && e->code) {
-		vx_view_fail(fs, req, r->ino, &r->file->view, e);
+		vx_view_fail(fs, req, r->pending.ino, &r->file->view, e);
 	} else if (req) {
 		VX_COUNT_ADD(fuse_read_bytes, r->size);
 		fuse_reply_buf(req, (const char *)r->buf->data + r->skip, r->size);
@@ -182,7 +180,8 @@ static struct lazy_read *read_new(struct vx_lazy *z, fuse_ino_t ino, size_t size
 	}
 	z->refs++;
 	r->file = z;
-	r->ino = ino;
+	r->pending.ino = ino;
+	r->pending.view = &z->view;
 	r->size = size;
 	r->skip = off - i0 * z->width;
 	r->t0 = vx_now_ns();

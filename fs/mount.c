@@ -5,8 +5,11 @@
 #include "fs/mount.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "fs/handle.h"
+#include "fs/view.h"
 #include "fs/volumes.h"
 #include "fs/warm.h"
+#include "sched/docs.h"
 
 #include <string.h>
 #include <sys/resource.h>
@@ -31,7 +34,7 @@ static int start_fetcher(struct vx_fs *fs, struct vx_err *e)
 
 	vx_fetch_opts_default(&f);
 	f.connections = (unsigned)o->connections;
-	f.connect_ms = (uint64_t)(o->timeout * 1000);
+	f.connect_ms = (uint64_t)(o->connect_timeout * 1000);
 	f.stall_ms = (uint64_t)(o->stall * 1000);
 	f.tries = (unsigned)o->tries;
 	return vx_fetcher_new(&fs->fetcher, &f, fs->pool, e);
@@ -63,6 +66,7 @@ static int start_engine(struct vx_fs *fs, struct vx_err *e)
 	    .merge_bytes = VX_MERGE_BYTES,
 	    .merge_tasks = VX_MERGE_TASKS,
 	    .policy = o->policy,
+	    .table = fs->table,
 	};
 	struct vx_boxes_opts b = {.space_wait_ns = (uint64_t)(o->wait * 1e9)};
 	int r = vx_engine_new(&fs->engine, &g, fs->cache, fs->pool, e);
@@ -70,39 +74,87 @@ static int start_engine(struct vx_fs *fs, struct vx_err *e)
 	return r < 0 ? r : vx_boxes_new(&fs->boxes, &b, fs->cache, fs->engine, e);
 }
 
-static int build(struct vx_fs *fs, struct vx_err *e)
+static int build(struct vx_fs *fs, struct vx_arena **arena, struct vx_err *e)
 {
 	int r = vx_pool_new(&fs->pool, POOL_IDLE_BYTES);
 
-	if (r < 0 || (r = vx_nodes_new(&fs->nodes)) < 0)
+	if (r < 0 || (r = vx_nodes_new(&fs->nodes, fs->table)) < 0)
 		return vx_fail(e, r, "no memory");
+	vx_docs_remember(fs->table, fs->pool);
 	if ((r = start_fetcher(fs, e)) < 0 || (r = vx_volumes_open(fs, e)) < 0)
 		return r;
 	warn_of_bad_scales(fs);
-	if ((r = vx_cache_new(&fs->cache, fs->opt->cache, fs->pool, e)) < 0 || (r = start_engine(fs, e)) < 0)
+	if ((r = vx_cache_new(&fs->cache, fs->opt->cache, fs->pool, vx_steal(*arena), e)) < 0 ||
+	    (r = start_engine(fs, e)) < 0)
 		return r;
 	return vx_warmer_start(&fs->warmer, fs->cache, fs->engine, fs->pool, fs->opt->warm, e);
 }
 
-int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, struct vx_err *e)
+int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, struct vx_arena *arena, struct vx_table *table,
+	      struct vx_broker *broker, struct vx_err *e)
 {
 	struct vx_fs *fs = calloc(1, sizeof *fs);
 	int r;
 
-	if (!fs)
+	if (!fs) {
+		vx_arena_free(&arena);
 		return vx_fail(e, -ENOMEM, "no memory");
+	}
 	raise_descriptor_limit();
 	fs->opt = o;
-	fs->uid = getuid();
-	fs->gid = getgid();
-	clock_gettime(CLOCK_REALTIME, &fs->started);
-	vx_pendings_init(&fs->pending);
-	r = build(fs, e);
+	fs->table = table;
+	fs->broker = broker;
+	fs->uid = (uid_t)o->uid;
+	fs->gid = (gid_t)o->gid;
+	if (table)
+		fs->started = vx_table_started(table);
+	else
+		clock_gettime(CLOCK_REALTIME, &fs->started);
+	vx_pendings_init(&fs->pending, (uint64_t)(o->timeout * 1e9));
+	r = build(fs, &arena, e);
+	vx_arena_free(&arena); /* when nobody came to take it */
 	if (r < 0) {
 		vx_fs_free(&fs);
 		return r;
 	}
 	*ret = fs;
+	return 0;
+}
+
+/* ---- taking over ---- */
+
+static struct vx_source *source_of(void *ctx, uint32_t id)
+{
+	struct vx_fs *fs = ctx;
+
+	return vx_source_find(fs->sources, fs->nsources, id);
+}
+
+static bool is_sound_view(void *ctx, struct vx_view *v, uint32_t source)
+{
+	struct vx_fs *fs = ctx;
+
+	v->src = source_of(fs, source);
+	return vx_view_check(fs, v);
+}
+
+/* Without passthrough a box is mapped here while it is open. */
+static void on_open_box(void *ctx, struct vx_cbox *b)
+{
+	struct vx_fs *fs = ctx;
+
+	if (!vx_arena_shares(vx_cache_arena(fs->cache)) && vx_cache_map(fs->cache, b, NULL) < 0)
+		vx_log(VX_LOG_WARN, "a box that is open cannot be mapped");
+}
+
+int vx_fs_take_over(struct vx_fs *fs, struct vx_err *e)
+{
+	if (vx_handles_new(&fs->handles, fs->table, fs->starts) < 0)
+		return vx_fail(e, -ENOMEM, "no memory");
+	vx_cache_set_table(fs->cache, fs->table);
+	vx_nodes_recover(fs->nodes, is_sound_view, fs);
+	vx_cache_recover(fs->cache, source_of, fs);
+	vx_handles_recover(fs->handles, fs->cache, on_open_box, fs);
 	return 0;
 }
 
@@ -128,6 +180,7 @@ void vx_fs_free(struct vx_fs **pfs)
 		vx_source_close(&fs->sources[i]);
 	free(fs->sources);
 	vx_fetcher_free(&fs->fetcher);
+	vx_handles_free(&fs->handles);
 	vx_nodes_free(&fs->nodes);
 	vx_pendings_done(&fs->pending);
 	vx_pool_free(&fs->pool);

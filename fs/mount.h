@@ -12,6 +12,9 @@
 #include <time.h>
 
 struct vx_session;
+struct vx_broker;
+struct vx_handles;
+struct vx_sandbox_report;
 struct vx_notifier;
 struct vx_warmer;
 
@@ -27,6 +30,11 @@ struct vx_fs {
 	struct vx_boxes *boxes;
 	struct vx_nodes *nodes;
 	struct vx_session *session;
+	struct vx_table *table; /* borrowed, as is the next one */
+	struct vx_broker *broker;
+	struct vx_handles *handles;
+	const struct vx_sandbox_report *sandbox; /* borrowed */
+	uint32_t starts, keeper_pid;
 	struct vx_notifier *notifier;
 	struct vx_warmer *warmer;
 	struct timespec started;
@@ -37,8 +45,12 @@ struct vx_fs {
 	struct vx_pendings pending;
 };
 
-/* Everything but the mount itself: opens the volumes and reads their metadata. */
-int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, struct vx_err *e);
+/* Everything but the connection: opens the volumes and reads their metadata. `arena` is taken over; NULL: one of its
+ * own. `table` and `broker` may be NULL where nothing is to be mounted. */
+int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, struct vx_arena *arena, struct vx_table *table,
+	      struct vx_broker *broker, struct vx_err *e);
+/* Takes over what the server before had: after the session knows whether it shares, before it starts. */
+int vx_fs_take_over(struct vx_fs *fs, struct vx_err *e);
 /* After the session has ended. */
 void vx_fs_free(struct vx_fs **fs);
 

@@ -3,12 +3,14 @@
  * under the lock before the reply that grants it, so a FORGET that overtakes the reply finds it right.
  */
 #include "fs/node.h"
+#include "arena/table.h"
 #include "base/hash.h"
 
 #include <string.h>
 
 #define BUCKETS 8192
 #define ROOT_INO 1
+#define INO_MAX ((uint64_t)1 << 56) /* numbers of a sound table */
 
 struct node {
 	struct vx_link by_ino, by_view;
@@ -16,6 +18,8 @@ struct node {
 	uint64_t ino, parent, lookups;
 	struct vx_view view;
 	char *error;
+	uint32_t slot; /* in the table */
+	struct vx_table_node *record;
 };
 
 struct vx_nodes {
@@ -24,6 +28,7 @@ struct vx_nodes {
 	struct vx_link age;
 	_Atomic uint64_t aged; /* length of `age`; changed under mtx */
 	uint64_t next_ino, count;
+	struct vx_table *table;
 };
 
 static struct vx_link *ino_bucket(struct vx_nodes *t, uint64_t ino)
@@ -74,13 +79,39 @@ static bool is_box(const struct vx_view *v)
 	return v->kind == VX_NODE_EAGER || v->kind == VX_NODE_LAZY;
 }
 
-static struct node *add_locked(struct vx_nodes *t, const struct vx_view *v, uint64_t parent)
+/* Without a slot the node is merely not known to the next server. */
+static void write_down(struct vx_nodes *t, struct node *n)
+{
+	struct vx_table_node *r = t->table ? vx_table_take(t->table, VX_TABLE_NODES, &n->slot) : NULL;
+
+	if (!r)
+		return;
+	r->ino = n->ino;
+	r->parent = n->parent;
+	r->kind = n->view.kind;
+	r->source = n->view.src ? n->view.src->id : UINT32_MAX;
+	r->mip = n->view.mip;
+	r->pad = 0;
+	r->box = n->view.box;
+	r->lookups = 0;
+	vx_table_seal(t->table, VX_TABLE_NODES, n->slot);
+	n->record = r;
+}
+
+static void count(struct node *n, uint64_t lookups)
+{
+	n->lookups = lookups;
+	if (n->record)
+		n->record->lookups = lookups;
+}
+
+static struct node *add_locked(struct vx_nodes *t, const struct vx_view *v, uint64_t parent, uint64_t ino)
 {
 	struct node *n = calloc(1, sizeof *n);
 
 	if (!n)
 		return NULL;
-	n->ino = t->next_ino++;
+	n->ino = ino;
 	n->parent = parent;
 	n->view = *v;
 	vx_list_push_back(ino_bucket(t, n->ino), &n->by_ino);
@@ -101,12 +132,14 @@ static void remove_locked(struct vx_nodes *t, struct node *n)
 	vx_list_remove(&n->in_age);
 	vx_list_remove(&n->by_ino);
 	vx_list_remove(&n->by_view);
+	if (n->record)
+		vx_table_give(t->table, VX_TABLE_NODES, n->slot);
 	t->count--;
 	free(n->error);
 	free(n);
 }
 
-int vx_nodes_new(struct vx_nodes **ret)
+int vx_nodes_new(struct vx_nodes **ret, struct vx_table *table)
 {
 	struct vx_nodes *t = calloc(1, sizeof *t);
 	struct vx_view root = {.kind = VX_NODE_ROOT};
@@ -119,12 +152,13 @@ int vx_nodes_new(struct vx_nodes **ret)
 		vx_list_init(&t->by_view[i]);
 	}
 	vx_list_init(&t->age);
-	t->next_ino = ROOT_INO;
-	if (!add_locked(t, &root, ROOT_INO)) {
+	t->next_ino = ROOT_INO + 1;
+	if (!add_locked(t, &root, ROOT_INO, ROOT_INO)) {
 		vx_nodes_free(&t);
 		return -ENOMEM;
 	}
 	find_locked(t, ROOT_INO)->lookups = 1; /* the root is never looked up and never forgotten */
+	t->table = table;                      /* the root is known to every server */
 	*ret = t;
 	return 0;
 }
@@ -147,24 +181,62 @@ uint64_t vx_nodes_lookup(struct vx_nodes *t, const struct vx_view *v, uint64_t p
 	VX_LOCK_SCOPE(&t->mtx);
 	struct node *n = find_view_locked(t, v);
 
-	if (!n)
-		n = add_locked(t, v, parent);
-	if (!n)
-		return 0;
-	n->lookups++;
+	if (!n) {
+		n = add_locked(t, v, parent, t->next_ino);
+		if (!n)
+			return 0;
+		t->next_ino++;
+		write_down(t, n);
+	}
+	count(n, n->lookups + 1);
 	return n->ino;
 }
 
-void vx_nodes_forget(struct vx_nodes *t, uint64_t ino, uint64_t count)
+void vx_nodes_forget(struct vx_nodes *t, uint64_t ino, uint64_t many)
 {
 	VX_LOCK_SCOPE(&t->mtx);
 	struct node *n = find_locked(t, ino);
 
 	if (!n || ino == ROOT_INO)
 		return;
-	n->lookups -= vx_min_u64(count, n->lookups);
+	count(n, n->lookups - vx_min_u64(many, n->lookups));
 	if (!n->lookups)
 		remove_locked(t, n);
+}
+
+struct recovery {
+	struct vx_nodes *t;
+	bool (*is_sound)(void *ctx, struct vx_view *v, uint32_t source);
+	void *ctx;
+};
+
+static bool take_over(void *ctx, uint32_t slot, void *record)
+{
+	const struct recovery *k = ctx;
+	struct vx_table_node *r = record;
+	struct vx_view v = {.kind = (enum vx_node_kind)r->kind, .mip = r->mip, .box = r->box};
+	VX_LOCK_SCOPE(&k->t->mtx);
+	struct node *n;
+
+	if (r->ino <= ROOT_INO || r->ino > INO_MAX || r->kind > VX_NODE_ERRORS || find_locked(k->t, r->ino) ||
+	    !k->is_sound(k->ctx, &v, r->source) || find_view_locked(k->t, &v))
+		return false;
+	n = add_locked(k->t, &v, r->parent, r->ino);
+	if (!n)
+		return false;
+	n->slot = slot;
+	n->record = r;
+	n->lookups = r->lookups;
+	if (r->ino >= k->t->next_ino)
+		k->t->next_ino = r->ino + 1;
+	return true;
+}
+
+void vx_nodes_recover(struct vx_nodes *t, bool (*is_sound)(void *ctx, struct vx_view *v, uint32_t source), void *ctx)
+{
+	struct recovery k = {.t = t, .is_sound = is_sound, .ctx = ctx};
+
+	vx_table_recover(t->table, VX_TABLE_NODES, take_over, &k);
 }
 
 bool vx_nodes_get(struct vx_nodes *t, uint64_t ino, struct vx_view *ret)

@@ -31,8 +31,13 @@ struct vx_view {
 };
 
 struct vx_nodes;
+struct vx_table;
 
-int vx_nodes_new(struct vx_nodes **ret);
+/* What the kernel has looked up is also written down in `table` (NULL: nowhere), so that the next server knows it. */
+int vx_nodes_new(struct vx_nodes **ret, struct vx_table *table);
+/* Takes over what the server before had written down; `is_sound` fills in the source of a view that could be one of
+ * this mount. No other thread. */
+void vx_nodes_recover(struct vx_nodes *t, bool (*is_sound)(void *ctx, struct vx_view *v, uint32_t source), void *ctx);
 void vx_nodes_free(struct vx_nodes **t);
 
 /* The number of the view's node, made if need be, with its lookup count raised; 0 when memory is short. `parent` is

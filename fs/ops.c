@@ -8,8 +8,11 @@
 #include "base/clock.h"
 #include "base/ledger.h"
 #include "fs/control.h"
+#include "fs/dir.h"
+#include "fs/handle.h"
 #include "fs/lazy.h"
 #include "fs/notify.h"
+#include "fs/passthrough.h"
 #include "fs/session.h"
 #include "fs/view.h"
 
@@ -120,126 +123,15 @@ static void on_statfs(fuse_req_t req, fuse_ino_t ino)
 	fuse_reply_statfs(req, &v);
 }
 
-/* ---- directories: a snapshot taken at opendir ---- */
-
-struct listing {
-	struct vx_fs *fs;
-	fuse_req_t req;
-	char *buf;
-	size_t len, cap;
-	off_t entries;
-	bool failed;
-};
-
-static void list_add_ino(struct listing *l, const char *name, fuse_ino_t ino, mode_t mode)
-{
-	struct stat st = {.st_ino = ino, .st_mode = mode};
-	size_t need = fuse_add_direntry(l->req, NULL, 0, name, NULL, 0);
-
-	if (l->failed)
-		return;
-	if (l->len + need > l->cap) {
-		size_t cap = (l->len + need) * 2 + 4096;
-		char *bigger = realloc(l->buf, cap);
-
-		if (!bigger) {
-			l->failed = true;
-			return;
-		}
-		l->buf = bigger;
-		l->cap = cap;
-	}
-	l->entries++;
-	/* The offset of an entry is where the next one begins, so that READDIR is one copy. */
-	fuse_add_direntry(l->req, l->buf + l->len, l->cap - l->len, name, &st, (off_t)(l->len + need));
-	l->len += need;
-}
-
-static void list_add(void *ctx, const char *name, const struct vx_view *v)
-{
-	struct listing *l = ctx;
-	uint64_t ino = vx_nodes_find(l->fs->nodes, v);
-
-	list_add_ino(l, name, ino ? ino : 0xffffffff, vx_view_is_dir(v) ? S_IFDIR : S_IFREG);
-}
-
-static void on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	struct listing *l;
-	struct vx_view v;
-
-	if (!view_of(req, ino, &v))
-		return;
-	l = calloc(1, sizeof *l);
-	if (!l) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	l->fs = fs_of(req);
-	l->req = req;
-	list_add_ino(l, ".", ino, S_IFDIR);
-	list_add_ino(l, "..", 0xffffffff, S_IFDIR);
-	vx_view_list(l->fs, &v, list_add, l);
-	if (l->failed) {
-		free(l->buf);
-		free(l);
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	fi->fh = (uintptr_t)l;
-	if (fuse_reply_open(req, fi) != 0) {
-		free(l->buf);
-		free(l);
-	}
-}
-
-/* Whole entries only: a record never straddles two answers. */
-static size_t whole_entries(const struct listing *l, size_t off, size_t size)
-{
-	size_t end = off;
-
-	while (end < l->len) {
-		uint64_t next;
-
-		memcpy(&next, l->buf + end + 8, sizeof next); /* struct fuse_dirent: ino, off, ... */
-		if (next - off > size)
-			break;
-		end = next;
-	}
-	return end - off;
-}
-
-static void on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
-{
-	const struct listing *l = (const struct listing *)(uintptr_t)fi->fh;
-
-	(void)ino;
-	if (off < 0 || (size_t)off >= l->len)
-		fuse_reply_buf(req, NULL, 0);
-	else
-		fuse_reply_buf(req, l->buf + off, whole_entries(l, (size_t)off, size));
-}
-
-static void on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	struct listing *l = (struct listing *)(uintptr_t)fi->fh;
-
-	(void)ino;
-	free(l->buf);
-	free(l);
-	fuse_reply_err(req, 0);
-}
-
 /* ---- opening boxes ---- */
 
 struct box_open {
 	struct vx_pending pending;
 	struct vx_waiter waiter;
 	struct vx_fs *fs;
-	fuse_ino_t ino;
 	struct vx_view view;
 	struct fuse_file_info fi;
-	uint64_t t0;
+	uint64_t unique, t0;
 };
 
 static void open_free(struct vx_pending *p)
@@ -254,31 +146,49 @@ static bool open_cancel(struct vx_pending *p)
 	return vx_boxes_cancel(o->fs->boxes, &o->waiter);
 }
 
+/* One open less. */
+static void give_back(struct vx_fs *fs, struct vx_cbox *b)
+{
+	if (!vx_session_passthrough(fs->session))
+		vx_cache_unmap(fs->cache, b);
+	vx_boxes_close(fs->boxes, b);
+}
+
+static void close_box(struct vx_fs *fs, uint64_t fh)
+{
+	struct vx_cbox *b = vx_handles_close_box(fs->handles, fh);
+
+	if (b) /* else closed already: the kernel may send a RELEASE again to a new server */
+		give_back(fs, b);
+}
+
 /* The box is open for this request. The answer may be the kernel's last word on it: nothing is touched after. */
-static void reply_box(struct vx_fs *fs, fuse_req_t req, fuse_ino_t ino, const struct vx_view *v,
+static void reply_box(struct vx_fs *fs, fuse_req_t req, uint64_t unique, fuse_ino_t ino, const struct vx_view *v,
 		      struct fuse_file_info *fi, struct vx_cbox *b)
 {
+	bool passthrough = vx_session_passthrough(fs->session);
 	struct vx_err e = {0};
-	int r;
+	int r = passthrough ? 0 : vx_cache_map(fs->cache, b, &e);
 
-	fi->fh = (uintptr_t)b;
-	if (vx_session_passthrough(fs->session)) {
-		r = vx_session_reply_passthrough(req, fi->fh, b->share_id);
-	} else {
-		r = vx_cache_map(fs->cache, b, &e);
-		if (r < 0) {
-			vx_boxes_close(fs->boxes, b);
-			vx_view_fail(fs, req, ino, v, &e);
-			return;
-		}
-		fi->keep_cache = 1;
-		fi->noflush = 1;
-		r = fuse_reply_open(req, fi);
-		if (r != 0)
-			vx_cache_unmap(fs->cache, b);
-	}
-	if (r != 0) /* the client is gone: there will be no RELEASE */
+	if (r < 0) {
 		vx_boxes_close(fs->boxes, b);
+		vx_view_fail(fs, req, ino, v, &e);
+		return;
+	}
+	fi->fh = vx_handles_open_box(fs->handles, b, unique);
+	if (!fi->fh) {
+		give_back(fs, b);
+		fuse_reply_err(req, ENFILE);
+		return;
+	}
+	fi->keep_cache = 1;
+	fi->noflush = 1;
+	if (passthrough)
+		r = vx_session_reply_passthrough(req, fi->fh, b->object.share_id);
+	else
+		r = fuse_reply_open(req, fi);
+	if (r != 0) /* the client is gone: there will be no RELEASE */
+		close_box(fs, fi->fh);
 }
 
 static void open_done(struct vx_waiter *w, struct vx_cbox *b, const struct vx_err *e)
@@ -287,11 +197,11 @@ static void open_done(struct vx_waiter *w, struct vx_cbox *b, const struct vx_er
 	fuse_req_t req = vx_pending_claim(&o->fs->pending, &o->pending);
 
 	if (req && e->code)
-		vx_view_fail(o->fs, req, o->ino, &o->view, e);
+		vx_view_fail(o->fs, req, o->pending.ino, &o->view, e);
 	else if (req) {
 		VX_TIMING(open_miss, vx_now_ns() - o->t0);
-		vx_nodes_set_error(o->fs->nodes, o->ino, ""); /* an earlier failure is over */
-		reply_box(o->fs, req, o->ino, &o->view, &o->fi, b);
+		vx_nodes_set_error(o->fs->nodes, o->pending.ino, ""); /* an earlier failure is over */
+		reply_box(o->fs, req, o->unique, o->pending.ino, &o->view, &o->fi, b);
 	} else if (b)
 		vx_boxes_close(o->fs->boxes, b);
 	free(o);
@@ -310,12 +220,12 @@ static void open_missing_box(struct vx_fs *fs, fuse_req_t req, fuse_ino_t ino, c
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	*o = (struct box_open){.pending = {.cancel = open_cancel, .free = open_free},
+	*o = (struct box_open){.pending = {.ino = ino, .view = &o->view, .cancel = open_cancel, .free = open_free},
 			       .waiter = {.done = open_done},
 			       .fs = fs,
-			       .ino = ino,
 			       .view = *v,
 			       .fi = *fi,
+			       .unique = vx_request_unique(),
 			       .t0 = t0};
 	if (!vx_pending_begin(&fs->pending, &o->pending, req)) {
 		free(o);
@@ -330,14 +240,16 @@ static void open_box(struct vx_fs *fs, fuse_req_t req, fuse_ino_t ino, const str
 		     struct fuse_file_info *fi)
 {
 	uint64_t t0 = vx_now_ns();
-	struct vx_cbox *b = NULL;
+	struct vx_cbox *b = vx_handles_asked_again(fs->handles, vx_request_unique());
 	struct vx_err e = {0};
 	int r;
 
 	vx_session_passthrough(fs->session); /* decided before the first box is shared */
+	if (b)                               /* the server before had opened it for this request, but not answered */
+		give_back(fs, vx_steal(b));
 	r = vx_boxes_open_resident(fs->boxes, v->src, v->mip, &v->box, &b, &e);
 	if (r == 0) {
-		reply_box(fs, req, ino, v, fi, b);
+		reply_box(fs, req, vx_request_unique(), ino, v, fi, b);
 		VX_TIMING(open_hit, vx_now_ns() - t0);
 	} else if (r == -EAGAIN) {
 		open_missing_box(fs, req, ino, v, fi, t0);
@@ -348,34 +260,37 @@ static void open_box(struct vx_fs *fs, fuse_req_t req, fuse_ino_t ino, const str
 
 /* ---- opening the rest ---- */
 
-static void open_text(fuse_req_t req, struct fuse_file_info *fi, char *text)
+static void open_text(struct vx_fs *fs, fuse_req_t req, struct fuse_file_info *fi, char *text)
 {
-	if (!text) {
+	fi->fh = text ? vx_handles_put(fs->handles, text) : 0;
+	if (!fi->fh) {
+		free(text);
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	fi->fh = (uintptr_t)text;
 	fi->direct_io = 1; /* its size is not known before it is made */
 	if (fuse_reply_open(req, fi) != 0)
-		free(text);
+		free(vx_handles_drop(fs->handles, fi->fh));
 }
 
 static void open_lazy(struct vx_fs *fs, fuse_req_t req, const struct vx_view *v, struct fuse_file_info *fi)
 {
 	struct vx_lazy *z = vx_lazy_open(fs, v);
 
-	if (!z) {
+	fi->fh = z ? vx_handles_put(fs->handles, z) : 0;
+	if (!fi->fh) {
+		if (z)
+			vx_lazy_close(z);
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	fi->fh = (uintptr_t)z;
 	/* A read that fetches must be interruptible. Reads through the page cache are not: the kernel sends them for
 	 * nobody in particular. Maps go through the page cache all the same. */
 	fi->direct_io = vx_session_maps_direct(fs->session);
 	fi->keep_cache = 1;
 	fi->noflush = 1;
 	if (fuse_reply_open(req, fi) != 0)
-		vx_lazy_close(z);
+		vx_lazy_close(vx_handles_drop(fs->handles, fi->fh));
 }
 
 static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -399,10 +314,10 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		open_lazy(fs, req, &v, fi);
 		return;
 	case VX_NODE_STATS:
-		open_text(req, fi, vx_control_stats(fs));
+		open_text(fs, req, fi, vx_control_stats(fs));
 		return;
 	case VX_NODE_ERRORS:
-		open_text(req, fi, vx_control_errors(fs));
+		open_text(fs, req, fi, vx_control_errors(fs));
 		return;
 	case VX_NODE_INFO:
 		fi->keep_cache = 1;
@@ -417,34 +332,24 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_err(req, EISDIR);
 }
 
+/* Forgets the handle before the answer: a RELEASE that is sent again, because its server died, finds nothing then. The
+ * kernel itself has let go of the object before it sends one. */
 static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct vx_fs *fs = fs_of(req);
 	struct vx_view v;
-	void *handle = (void *)(uintptr_t)fi->fh;
-	bool known = vx_nodes_get(fs->nodes, ino, &v);
+	void *p = NULL;
 
 	VX_COUNT(fuse_releases);
-	fuse_reply_err(req, 0); /* first: a count may be too high for a moment, never too low */
-	if (!known)
-		return;
-	switch (v.kind) {
-	case VX_NODE_EAGER:
-		if (!vx_session_passthrough(fs->session))
-			vx_cache_unmap(fs->cache, handle);
-		vx_boxes_close(fs->boxes, handle);
-		return;
-	case VX_NODE_LAZY:
-	case VX_NODE_ALL:
-		vx_lazy_close(handle);
-		return;
-	case VX_NODE_STATS:
-	case VX_NODE_ERRORS:
-		free(handle);
-		return;
-	default:
-		return;
+	if (vx_nodes_get(fs->nodes, ino, &v)) {
+		close_box(fs, fi->fh);
+		p = vx_handles_drop(fs->handles, fi->fh);
 	}
+	if (p && (v.kind == VX_NODE_STATS || v.kind == VX_NODE_ERRORS))
+		free(p);
+	else if (p)
+		vx_lazy_close(p);
+	fuse_reply_err(req, 0);
 }
 
 /* ---- reading ---- */
@@ -459,10 +364,53 @@ static void reply_slice(fuse_req_t req, const char *text, uint64_t len, size_t s
 		fuse_reply_buf(req, text + at, vx_min_u64(size, len - at));
 }
 
+/* A file that the server before has opened is made anew where it is met. */
+struct remake {
+	struct vx_fs *fs;
+	const struct vx_view *view;
+};
+
+static void *remake_lazy(void *ctx)
+{
+	const struct remake *m = ctx;
+
+	return vx_lazy_open(m->fs, m->view);
+}
+
+static void *remake_text(void *ctx)
+{
+	const struct remake *m = ctx;
+
+	return m->view->kind == VX_NODE_STATS ? vx_control_stats(m->fs) : vx_control_errors(m->fs);
+}
+
+static void read_lazily(struct vx_fs *fs, fuse_req_t req, fuse_ino_t ino, const struct vx_view *v, uint64_t fh,
+			size_t size, off_t off)
+{
+	struct remake m = {.fs = fs, .view = v};
+	struct vx_lazy *z = vx_handles_get_or(fs->handles, fh, remake_lazy, &m);
+
+	if (z)
+		vx_lazy_read(z, req, ino, size, (uint64_t)off);
+	else
+		fuse_reply_err(req, ENOMEM);
+}
+
+static void read_text(struct vx_fs *fs, fuse_req_t req, const struct vx_view *v, uint64_t fh, size_t size, off_t off)
+{
+	struct remake m = {.fs = fs, .view = v};
+	const char *text = vx_handles_get_or(fs->handles, fh, remake_text, &m);
+
+	if (text)
+		reply_slice(req, text, strlen(text), size, off);
+	else
+		fuse_reply_err(req, ENOMEM);
+}
+
 static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct vx_fs *fs = fs_of(req);
-	void *handle = (void *)(uintptr_t)fi->fh;
+	struct vx_cbox *b;
 	struct vx_view v;
 
 	VX_COUNT(fuse_reads);
@@ -470,16 +418,21 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 		return;
 	switch (v.kind) {
 	case VX_NODE_EAGER: /* mounts without passthrough: the box is mapped while it is open */
-		VX_COUNT_ADD(fuse_read_bytes, size);
-		reply_slice(req, vx_cache_mapped(fs->cache, handle), v.bytes, size, off);
+		b = vx_handles_box(fs->handles, fi->fh);
+		if (b && vx_cache_mapped(fs->cache, b)) {
+			VX_COUNT_ADD(fuse_read_bytes, size);
+			reply_slice(req, vx_cache_mapped(fs->cache, b), v.bytes, size, off);
+			return;
+		}
+		read_lazily(fs, req, ino, &v, fi->fh, size, off); /* it was lost with the server that had it */
 		return;
 	case VX_NODE_LAZY:
 	case VX_NODE_ALL:
-		vx_lazy_read(handle, req, ino, size, (uint64_t)off);
+		read_lazily(fs, req, ino, &v, fi->fh, size, off);
 		return;
 	case VX_NODE_STATS:
 	case VX_NODE_ERRORS:
-		reply_slice(req, handle, strlen(handle), size, off);
+		read_text(fs, req, &v, fi->fh, size, off);
 		return;
 	case VX_NODE_INFO:
 		reply_slice(req, vx_source_info(v.src, v.mip), v.bytes, size, off);
@@ -529,9 +482,9 @@ const struct fuse_lowlevel_ops vx_ops = {
     .getattr = on_getattr,
     .setattr = on_setattr,
     .statfs = on_statfs,
-    .opendir = on_opendir,
-    .readdir = on_readdir,
-    .releasedir = on_releasedir,
+    .opendir = vx_on_opendir,
+    .readdir = vx_on_readdir,
+    .releasedir = vx_on_releasedir,
     .open = on_open,
     .release = on_release,
     .read = on_read,

@@ -6,7 +6,9 @@
 #include "base/check.h"
 
 #include <ctype.h>
+#include <grp.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysinfo.h>
@@ -84,9 +86,46 @@ uint64_t vx_memory_limit(void)
 	return vx_min_u64((uint64_t)si.totalram * si.mem_unit, cgroup_limit());
 }
 
+static bool parse_id(const char *text, uint32_t *ret)
+{
+	unsigned long long n;
+	char *end;
+
+	if (!isdigit((unsigned char)text[0]))
+		return false;
+	n = strtoull(text, &end, 10);
+	*ret = (uint32_t)n;
+	return !*end && n < UINT32_MAX; /* the last one means nobody at all in system calls */
+}
+
+bool vx_parse_user(const char *text, uid_t *uid, gid_t *gid)
+{
+	const struct passwd *p;
+	bool number = parse_id(text, uid);
+
+	p = number ? getpwuid(*uid) : getpwnam(text);
+	if (p) {
+		*uid = p->pw_uid;
+		*gid = p->pw_gid;
+	}
+	return p || number;
+}
+
+bool vx_parse_group(const char *text, gid_t *ret)
+{
+	const struct group *g;
+
+	if (parse_id(text, ret))
+		return true;
+	g = getgrnam(text);
+	if (g)
+		*ret = g->gr_gid;
+	return g;
+}
+
 /* ---- the table ---- */
 
-enum kind { TEXT, BYTES, COUNT, SECONDS, CHOICE, SWITCH, ACCEPTED };
+enum kind { TEXT, BYTES, COUNT, SECONDS, OCTAL, USER, GROUP, CHOICE, SWITCH, HIDDEN_SWITCH, ACCEPTED };
 
 struct choice {
 	const char *word;
@@ -107,7 +146,7 @@ static const struct option {
 	enum kind kind;
 	size_t field;
 	const struct choice *words;
-	uint64_t min, max;
+	uint64_t min, max; /* SECONDS: min 1 means more than none */
 	const char *help;
 } table[] = {
     {"name", TEXT, F(name), NULL, 0, 0, "name of the volume's folder (default: last part of SOURCE)"},
@@ -124,11 +163,19 @@ static const struct option {
      " (default: a quarter of cache; all of it on a virtual machine)"},
     {"policy", CHOICE, F(policy), policy_words, 0, 0, "order of chunks: affinity (default), morton, fifo"},
     {"tries", COUNT, F(tries), NULL, 1, 100, "attempts at each request to a remote store (default 5)"},
-    {"timeout", SECONDS, F(timeout), NULL, 0, 86400, "seconds to reach a host (default 10)"},
+    {"timeout", SECONDS, F(timeout), NULL, 1, 86400,
+     "seconds until an open or a read that waits fails with ETIMEDOUT (default 300)"},
+    {"connect_timeout", SECONDS, F(connect_timeout), NULL, 0, 86400, "seconds to reach a host (default 10)"},
     {"stall", SECONDS, F(stall), NULL, 0, 86400,
      "seconds without a byte before a transfer is tried again (default 15)"},
     {"wait", SECONDS, F(wait), NULL, 0, 86400, "seconds an open waits for space before ENOSPC (default 10)"},
     {"allow_other", SWITCH, F(allow_other), NULL, 0, 0, "other users may read the mount too"},
+    {"uid", USER, F(uid), NULL, 0, 0, "whom files belong to: a name or a number (default: who mounts)"},
+    {"gid", GROUP, F(gid), NULL, 0, 0, "their group: a name or a number"},
+    {"umask", OCTAL, F(umask), NULL, 0, 0777, "permissions that files and directories lack, octal (default 0)"},
+    {"runas", TEXT, F(runas), NULL, 0, 0,
+     "USER[:GROUP] as whom the server works when root mounts (default: voxfs, nobody, or who can read the source)"},
+    {"sandbox_probe", HIDDEN_SWITCH, F(sandbox_probe), NULL, 0, 0, ""},
     {"debug", SWITCH, F(debug), NULL, 0, 0, "log more"},
     {"ro", ACCEPTED, 0, NULL, 0, 0, "the mount is always read-only"},
 };
@@ -185,18 +232,62 @@ static int set_number(struct vx_options *o, const struct option *t, const char *
 
 		if (!isdigit((unsigned char)value[0]) || *end || s > (double)t->max)
 			return vx_fail(e, -EINVAL, "option %s=%s: not a number of seconds", t->name, value);
+		if (t->min && s <= 0)
+			return vx_fail(e, -EINVAL, "option %s=%s: must be more than 0", t->name, value);
 		memcpy((char *)o + t->field, &s, sizeof s);
 		return 0;
 	} else {
-		n = strtoull(value, &end, 10);
+		n = strtoull(value, &end, t->kind == OCTAL ? 8 : 10);
 		if (!isdigit((unsigned char)value[0]) || *end)
-			return vx_fail(e, -EINVAL, "option %s=%s: not a number", t->name, value);
+			return vx_fail(e, -EINVAL, "option %s=%s: not %s number", t->name, value,
+				       t->kind == OCTAL ? "an octal" : "a");
 	}
+	if ((n < t->min || n > t->max) && t->kind == OCTAL)
+		return vx_fail(e, -EINVAL, "option %s=%s: must be at most %llo", t->name, value,
+			       (unsigned long long)t->max);
 	if (n < t->min || n > t->max)
 		return vx_fail(e, -EINVAL, "option %s=%s: must be between %llu and %llu", t->name, value,
 			       (unsigned long long)t->min, (unsigned long long)t->max);
 	memcpy((char *)o + t->field, &n, sizeof n);
 	return 0;
+}
+
+static int set_owner(struct vx_options *o, const struct option *t, const char *value, struct vx_err *e)
+{
+	uint64_t id;
+	uid_t uid;
+	gid_t gid;
+
+	if (t->kind == USER ? !vx_parse_user(value, &uid, &gid) : !vx_parse_group(value, &gid))
+		return vx_fail(e, -EINVAL, "option %s=%s: there is no such %s", t->name, value,
+			       t->kind == USER ? "user" : "group");
+	id = t->kind == USER ? uid : gid;
+	memcpy((char *)o + t->field, &id, sizeof id);
+	return 0;
+}
+
+static int set_text(struct vx_options *o, const struct option *t, const char *value, struct vx_err *e)
+{
+	char **field = (char **)((char *)o + t->field);
+
+	free(*field);
+	*field = strdup(value);
+	return *field ? 0 : vx_fail(e, -ENOMEM, "no memory");
+}
+
+static int set_value(struct vx_options *o, const struct option *t, const char *value, struct vx_err *e)
+{
+	switch (t->kind) {
+	case TEXT:
+		return set_text(o, t, value, e);
+	case CHOICE:
+		return set_choice(o, t, value, e);
+	case USER:
+	case GROUP:
+		return set_owner(o, t, value, e);
+	default:
+		return set_number(o, t, value, e);
+	}
 }
 
 static int set_option(struct vx_options *o, const char *key, const char *value, struct vx_err *e)
@@ -208,7 +299,7 @@ static int set_option(struct vx_options *o, const char *key, const char *value, 
 			continue;
 		if (t->kind == ACCEPTED)
 			return 0;
-		if (t->kind == SWITCH) {
+		if (t->kind == SWITCH || t->kind == HIDDEN_SWITCH) {
 			if (value)
 				return vx_fail(e, -EINVAL, "option %s takes no value", key);
 			*(bool *)((char *)o + t->field) = true;
@@ -216,13 +307,7 @@ static int set_option(struct vx_options *o, const char *key, const char *value, 
 		}
 		if (!value || !value[0])
 			return vx_fail(e, -EINVAL, "option %s needs a value", key);
-		if (t->kind == CHOICE)
-			return set_choice(o, t, value, e);
-		if (t->kind != TEXT)
-			return set_number(o, t, value, e);
-		free(o->name);
-		o->name = strdup(value);
-		return o->name ? 0 : vx_fail(e, -ENOMEM, "no memory");
+		return set_value(o, t, value, e);
 	}
 	if (is_accepted(key) || o->sloppy)
 		return 0;
@@ -284,9 +369,12 @@ static void set_defaults(struct vx_options *o)
 	    .threads = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN),
 	    .connections = 64,
 	    .tries = 5,
-	    .timeout = 10,
+	    .connect_timeout = 10,
 	    .stall = 15,
 	    .wait = 10,
+	    .timeout = 300,
+	    .uid = getuid(),
+	    .gid = getgid(),
 	};
 }
 
@@ -310,6 +398,8 @@ static int take_flag(struct vx_options *o, const char *flag, bool as_helper, str
 		o->fake = true; /* mount(8)'s -f: all but the mount */
 	else if (!strcmp(flag, "-f"))
 		o->foreground = true;
+	else if (!strcmp(flag, "--upgrade"))
+		o->upgrade = true;
 	else if (!strcmp(flag, "-s"))
 		o->sloppy = true;
 	else if (strcmp(flag, "-n") && strcmp(flag, "-v"))
@@ -349,7 +439,9 @@ int vx_options_parse(struct vx_options *o, int argc, char **argv, struct vx_err 
 	}
 	if (r < 0 || o->help || o->version)
 		return r;
-	if (!o->source || !o->mountpoint)
+	if (o->upgrade && (!o->source || o->mountpoint))
+		return vx_fail(e, -EINVAL, "--upgrade needs a mount point, and nothing else");
+	if (!o->upgrade && (!o->source || !o->mountpoint))
 		return vx_fail(e, -EINVAL, "a source and a mount point are needed (see --help)");
 	if (o->eager == UINT64_MAX)
 		o->eager = o->cache / 4;
@@ -361,15 +453,20 @@ void vx_options_free(struct vx_options *o)
 	free(o->source);
 	free(o->mountpoint);
 	free(o->name);
+	free(o->runas);
 }
 
 void vx_options_help(const char *program)
 {
-	printf("usage: %s SOURCE MOUNTPOINT [-f] [-o option,option=value...]\n\n"
+	printf("usage: %s SOURCE MOUNTPOINT [-f] [-o option,option=value...]\n"
+	       "       %s --upgrade MOUNTPOINT\n\n"
 	       "Makes any box of a chunked volume a plain file: MOUNTPOINT/<name>/x0-x1_y0-y1_z0-z1.raw\n\n"
 	       "SOURCE is a cloudpath (precomputed://file:///data/em, https://host/path) or a JSON file that lists\n"
-	       "several volumes. -f stays in the foreground; -h and -V show this text and the version.\n\noptions:\n",
-	       program);
+	       "several volumes. -f stays in the foreground; -h and -V show this text and the version. --upgrade makes "
+	       "the\n"
+	       "program that is installed now take over a mount, without a break.\n\noptions:\n",
+	       program, program);
 	for (unsigned i = 0; i < VX_ARRAY_LEN(table); i++)
-		printf("  %-12s %s\n", table[i].name, table[i].help);
+		if (table[i].kind != HIDDEN_SWITCH)
+			printf("  %-15s %s\n", table[i].name, table[i].help);
 }

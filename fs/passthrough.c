@@ -58,7 +58,10 @@ struct backing_map {
 #define DEV_IOC_BACKING_OPEN _IOW(229, 1, struct backing_map)
 #define DEV_IOC_BACKING_CLOSE _IOW(229, 2, uint32_t)
 
+#define NOTIFY_RESEND 7
+
 static struct vx_init_patch *patch;
+static _Thread_local uint64_t last_unique;
 
 /* What follows from an answer comes after it: RELEASE after OPEN, for one. ThreadSanitizer cannot see the kernel
  * between them, and is told so by a release before each answer and an acquire after each request. */
@@ -74,18 +77,30 @@ static _Atomic unsigned through_the_kernel;
 #define FOLLOWS() (void)0
 #endif
 
+static void look_at_init(const void *buf, size_t len)
+{
+	const struct in_header *h = buf;
+	const struct init_in *in = (const struct init_in *)(h + 1);
+
+	if (len < sizeof *h + sizeof *in || h->opcode != OP_INIT)
+		return;
+	patch->offered = (in->flags & INIT_EXT) && (in->flags2 & FLAGS2_PASSTHROUGH);
+	patch->direct = (in->flags & INIT_EXT) && (in->flags2 & FLAGS2_DIRECT_IO_ALLOW_MMAP);
+	patch->init = h->unique;
+}
+
 static ssize_t dev_read(int fd, void *buf, size_t len, void *userdata)
 {
 	ssize_t r = read(fd, buf, len);
 	const struct in_header *h = buf;
-	const struct init_in *in = (const struct init_in *)(h + 1);
 
 	(void)userdata;
 	FOLLOWS();
-	if (r >= (ssize_t)(sizeof *h + sizeof *in) && h->opcode == OP_INIT) {
-		patch->offered = (in->flags & INIT_EXT) && (in->flags2 & FLAGS2_PASSTHROUGH);
-		patch->direct = (in->flags & INIT_EXT) && (in->flags2 & FLAGS2_DIRECT_IO_ALLOW_MMAP);
-		patch->init = h->unique;
+	if (r >= (ssize_t)sizeof *h) {
+		last_unique = h->unique;
+		look_at_init(buf, (size_t)r);
+		if (h->opcode == OP_INIT && patch->saw_init)
+			patch->saw_init(buf, (size_t)r);
 	}
 	return r;
 }
@@ -103,6 +118,15 @@ static void ask(struct init_out *out)
 	}
 }
 
+static ssize_t total_of(const struct iovec *iov, int count)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < count; i++)
+		n += iov[i].iov_len;
+	return (ssize_t)n;
+}
+
 static ssize_t dev_writev(int fd, struct iovec *iov, int count, void *userdata)
 {
 	const struct out_header *h = iov[0].iov_base;
@@ -112,6 +136,8 @@ static ssize_t dev_writev(int fd, struct iovec *iov, int count, void *userdata)
 		patch->init = 0;
 		if (!h->error && count > 1 && iov[1].iov_len >= sizeof(struct init_out))
 			ask(iov[1].iov_base);
+		if (patch->replay)
+			return total_of(iov, count);
 	}
 	/* Not by way of the library: sanitizers look at the bytes after the call, when the client has its answer and
 	 * may have closed what they belong to. */
@@ -125,6 +151,28 @@ void vx_passthrough_install(struct fuse_session *se, struct vx_init_patch *p)
 
 	patch = p;
 	fuse_session_custom_io(se, &io, fuse_session_fd(se));
+}
+
+void vx_passthrough_replay(struct fuse_session *se, void *request, size_t len)
+{
+	struct fuse_buf b = {.mem = request, .size = len};
+
+	patch->replay = true;
+	look_at_init(request, len);
+	fuse_session_process_buf(se, &b);
+	patch->replay = false;
+}
+
+int vx_resend(int fuse_fd)
+{
+	struct out_header h = {.len = sizeof h, .error = NOTIFY_RESEND};
+
+	return write(fuse_fd, &h, sizeof h) < 0 ? -errno : 0;
+}
+
+uint64_t vx_request_unique(void)
+{
+	return last_unique;
 }
 
 int vx_backing_open(int fuse_fd, int fd)

@@ -15,10 +15,21 @@ struct vx_init_patch {
 	_Atomic bool direct;   /* it lets files be mapped that are read directly: asked for whenever offered */
 	_Atomic uint64_t init; /* unique of the INIT request, until it is answered */
 	bool wanted;
+	bool replay; /* the answer to INIT is for nobody: another server gave it */
+	void (*saw_init)(const void *request, size_t len); /* the kernel's, as it came; may be NULL */
 };
 
 /* Custom I/O for the session: sees INIT go by and asks for both in its answer. One session in a process. */
 void vx_passthrough_install(struct fuse_session *se, struct vx_init_patch *p);
+
+/* Hands the session the INIT request that the kernel sent to a server before, whose answer still holds. */
+void vx_passthrough_replay(struct fuse_session *se, void *request, size_t len);
+
+/* Asks the kernel for the requests that were read by a server before and never answered. */
+int vx_resend(int fuse_fd);
+
+/* The number of the request that this thread read last. */
+uint64_t vx_request_unique(void);
 
 /* Registers a backing file; an id > 0 or negative errno. Needs CAP_SYS_ADMIN. */
 int vx_backing_open(int fuse_fd, int fd);

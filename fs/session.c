@@ -5,27 +5,23 @@
 #include "fs/session.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "fs/broker.h"
 #include "fs/passthrough.h"
+#include "fs/view.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 
 #define FUSE_THREADS 2
 #define END_DEADLINE_NS (3 * VX_SEC)
 #define WAKE_SIGNAL SIGUSR2
-#define READ_AHEAD_KB 1024
 
 struct vx_session {
 	struct vx_fs *fs;
 	struct fuse_session *fuse;
 	struct vx_init_patch patch;
 	int fd;
-	char *mountpoint;
 	pthread_t thread[FUSE_THREADS];
 	unsigned started;
 	pthread_mutex_t mtx; /* innermost: guards what follows */
@@ -42,19 +38,16 @@ static struct vx_session *the_session;
 
 /* ---- zero copy ---- */
 
-static int share(void *ctx, int fd, struct vx_err *e)
+static int share(void *ctx, const struct vx_object *o, struct vx_err *e)
 {
-	struct vx_session *s = ctx;
-	int id = vx_backing_open(s->fd, fd);
+	int id = vx_broker_register(ctx, o->id);
 
 	return id > 0 ? id : vx_fail(e, id, "cannot register a backing file: %s", strerror(-id));
 }
 
-static void unshare_id(void *ctx, int id)
+static void unshare_object(void *ctx, const struct vx_object *o)
 {
-	struct vx_session *s = ctx;
-
-	vx_backing_close(s->fd, id);
+	vx_broker_unregister(ctx, o->id);
 }
 
 /* Registers one probe object: the only reliable answer to "may we, here, now?" */
@@ -62,42 +55,53 @@ static int probe(struct vx_session *s, struct vx_err *e)
 {
 	struct vx_arena *a = vx_cache_arena(s->fs->cache);
 	struct vx_object o;
-	int fd, id = vx_object_create(a, 4096, &o, NULL, e);
+	int r = vx_object_create(a, 4096, &o, NULL, e);
 
-	if (id < 0)
-		return id;
-	fd = vx_object_open_shared(a, &o, e);
-	id = fd < 0 ? fd : share(s, fd, e);
-	if (id > 0)
-		unshare_id(s, id);
-	if (fd >= 0)
-		close(fd);
+	if (r < 0)
+		return r;
+	r = share(s->fs->broker, &o, e);
+	if (r > 0)
+		unshare_object(s->fs->broker, &o);
 	vx_object_destroy(a, &o);
-	return id > 0 ? 0 : id;
+	return r > 0 ? 0 : r;
+}
+
+/* Why not, or "". What an earlier server of this mount has decided stands: nodes are opened in one mode for ever. */
+static const char *find_obstacle(struct vx_session *s, struct vx_err *e)
+{
+	struct vx_arena *a = vx_cache_arena(s->fs->cache);
+
+	if (s->fs->opt->zerocopy == VX_ZEROCOPY_OFF)
+		return "zerocopy=off was asked for";
+	if (!vx_arena_is_tmpfs(a))
+		return vx_arena_note(a);
+	if (!s->patch.offered)
+		return "the kernel does not offer FUSE passthrough (6.9 and later do)";
+	switch (vx_table_decided(s->fs->table)) {
+	case VX_YES:
+		return "";
+	case VX_NO:
+		return "it could not be had when the mount was made";
+	case VX_UNDECIDED:
+		break;
+	}
+	return probe(s, e) < 0 ? e->why : "";
 }
 
 static void decide(void)
 {
 	struct vx_session *s = the_session;
-	struct vx_sharer sharer = {.ctx = s, .share = share, .unshare = unshare_id};
+	struct vx_sharer sharer = {.ctx = s->fs->broker, .share = share, .unshare = unshare_object};
 	struct vx_err e = {0};
+	const char *obstacle = find_obstacle(s, &e), *note = vx_arena_note(vx_cache_arena(s->fs->cache));
 
-	if (s->fs->opt->zerocopy == VX_ZEROCOPY_OFF)
-		snprintf(s->reason, sizeof s->reason, "zerocopy=off was asked for");
-	else if (!vx_arena_is_tmpfs(vx_cache_arena(s->fs->cache)))
-		snprintf(s->reason, sizeof s->reason, "%s", vx_arena_note(vx_cache_arena(s->fs->cache)));
-	else if (!s->patch.offered)
-		snprintf(s->reason, sizeof s->reason, "the kernel does not offer FUSE passthrough (6.9 and later do)");
-	else if (probe(s, &e) < 0)
-		snprintf(s->reason, sizeof s->reason, "%s", e.why);
-	else
-		s->passthrough = true;
+	s->passthrough = !obstacle[0];
+	vx_table_decide(s->fs->table, s->passthrough ? VX_YES : VX_NO);
+	snprintf(s->reason, sizeof s->reason, "%s", obstacle);
 	if (!s->passthrough)
 		return;
-	vx_cache_set_sharer(s->fs->cache, &sharer);
-	snprintf(s->reason, sizeof s->reason, "the kernel maps objects of the cache%s%s",
-		 vx_arena_note(vx_cache_arena(s->fs->cache))[0] ? "; " : "",
-		 vx_arena_note(vx_cache_arena(s->fs->cache)));
+	vx_arena_set_sharer(vx_cache_arena(s->fs->cache), &sharer);
+	snprintf(s->reason, sizeof s->reason, "the kernel maps objects of the cache%s%s", note[0] ? "; " : "", note);
 }
 
 bool vx_session_passthrough(struct vx_session *s)
@@ -126,55 +130,34 @@ struct fuse_session *vx_session_fuse(struct vx_session *s)
 	return s->fuse;
 }
 
-/* ---- mounting ---- */
+/* ---- the connection ---- */
 
-static int mount_it(struct vx_session *s, struct vx_err *e)
+static void save_init(const void *request, size_t len)
 {
-	const struct vx_options *o = s->fs->opt;
+	if (!vx_table_init_save(the_session->fs->table, request, len))
+		vx_log(VX_LOG_WARN, "the kernel's first request is too long to be kept: no other server can take over");
+}
+
+static int connect_to(struct vx_session *s, int fd, struct vx_err *e)
+{
 	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-	const char *shown = s->fs->nsources == 1 ? s->fs->sources[0]->url : o->source;
-	char *fsname = NULL;
+	char place[32];
 	int r = 0;
 
-	/* fsname is a mount option too: commas and backslashes in it are escaped by libfuse's own rule. */
-	if (asprintf(&fsname, "-ofsname=%s", shown) < 0)
-		return vx_fail(e, -ENOMEM, "no memory");
-	for (char *c = fsname; *c; c++)
-		if (*c == ',' || *c == '\\')
-			*c = '_';
-	if (fuse_opt_add_arg(&args, "voxfs") || fuse_opt_add_arg(&args, fsname) ||
-	    fuse_opt_add_arg(&args, "-osubtype=voxfs,ro,nosuid,nodev,noexec,default_permissions") ||
-	    (o->allow_other && fuse_opt_add_arg(&args, "-oallow_other")))
-		r = vx_fail(e, -ENOMEM, "no memory");
-	free(fsname);
-	if (r == 0) {
+	snprintf(place, sizeof place, "/dev/fd/%d", fd);
+	if (fuse_opt_add_arg(&args, "voxfs") == 0)
 		s->fuse = fuse_session_new(&args, &vx_ops, sizeof vx_ops, s->fs);
-		if (!s->fuse)
-			r = vx_fail(e, -EINVAL, "libfuse refuses the session");
-	}
-	if (r == 0 && fuse_session_mount(s->fuse, o->mountpoint)) {
-		fuse_session_destroy(s->fuse);
-		s->fuse = NULL;
-		r = vx_fail(e, -EIO, "cannot mount at %s", o->mountpoint);
-	}
 	fuse_opt_free_args(&args);
+	if (!s->fuse)
+		return vx_fail(e, -EINVAL, "libfuse refuses the session");
+	if (fuse_session_mount(s->fuse, place)) {
+		fuse_session_destroy(vx_steal(s->fuse));
+		r = vx_fail(e, -EIO, "libfuse refuses the connection");
+	}
 	return r;
 }
 
-/* A dead mount answers every stat with ENOTCONN: say so instead of failing obscurely. */
-static int check_mountpoint(const char *path, struct vx_err *e)
-{
-	VX_AUTO_CLOSE int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	struct stat st;
-
-	if (fd >= 0 && fstat(fd, &st) == 0) /* a dead mount can be opened, but not asked */
-		return 0;
-	if (errno == ENOTCONN)
-		return vx_fail(e, -ENOTCONN, "%s is a mount whose server is gone: umount -l it first", path);
-	return vx_fail(e, -errno, "%s cannot be a mount point: %s", path, strerror(errno));
-}
-
-int vx_session_new(struct vx_session **ret, struct vx_fs *fs, struct vx_err *e)
+int vx_session_new(struct vx_session **ret, struct vx_fs *fs, int fd, struct vx_err *e)
 {
 	struct vx_session *s = calloc(1, sizeof *s);
 	int r;
@@ -182,26 +165,34 @@ int vx_session_new(struct vx_session **ret, struct vx_fs *fs, struct vx_err *e)
 	if (!s)
 		return vx_fail(e, -ENOMEM, "no memory");
 	s->fs = fs;
-	s->fd = -1;
+	s->fd = fd;
 	s->once = (pthread_once_t)PTHREAD_ONCE_INIT;
 	pthread_mutex_init(&s->mtx, NULL);
 	vx_cond_init(&s->change);
-	s->mountpoint = realpath(fs->opt->mountpoint, NULL);
-	r = check_mountpoint(fs->opt->mountpoint, e);
-	if (r == 0)
-		r = mount_it(s, e);
+	r = connect_to(s, fd, e);
 	if (r < 0) {
 		vx_session_free(&s);
 		return r;
 	}
-	s->fd = fuse_session_fd(s->fuse);
-	fcntl(s->fd, F_SETFD, FD_CLOEXEC);
 	s->patch.wanted = fs->opt->zerocopy != VX_ZEROCOPY_OFF;
+	s->patch.saw_init = save_init;
 	vx_passthrough_install(s->fuse, &s->patch);
 	the_session = s;
 	fs->session = s;
 	*ret = s;
 	return 0;
+}
+
+bool vx_session_resume(struct vx_session *s)
+{
+	uint8_t init[VX_TABLE_INIT_MAX];
+	size_t len = vx_table_init_load(s->fs->table, init);
+
+	if (!len)
+		return false;
+	vx_passthrough_replay(s->fuse, init, len);
+	s->ready = true;
+	return true;
 }
 
 /* ---- the threads ---- */
@@ -248,38 +239,16 @@ static void do_nothing(int sig)
 	(void)sig;
 }
 
-/* The kernel's own read-ahead is 128 KiB by default, far too little where pages come through us. */
-static void raise_read_ahead(struct vx_session *s)
-{
-	char line[4096], path[128];
-	FILE *f = fopen("/proc/self/mountinfo", "re");
-	unsigned major, minor;
-
-	while (f && fgets(line, sizeof line, f)) {
-		char at[2048];
-
-		if (sscanf(line, "%*u %*u %u:%u %*s %2047s", &major, &minor, at) != 3 || !s->mountpoint ||
-		    strcmp(at, s->mountpoint))
-			continue;
-		snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", major, minor);
-		FILE *k = fopen(path, "we");
-		if (k) {
-			fprintf(k, "%d\n", READ_AHEAD_KB);
-			fclose(k);
-		}
-	}
-	if (f)
-		fclose(f);
-}
-
 int vx_session_start(struct vx_session *s, struct vx_err *e)
 {
 	struct sigaction sa = {.sa_handler = do_nothing};
+	int r;
 
 	sigaction(WAKE_SIGNAL, &sa, NULL);
+	r = vx_resend(s->fd);
+	if (r < 0 && s->ready)
+		vx_log(VX_LOG_WARN, "the kernel cannot send again what was under way: %s", strerror(-r));
 	for (unsigned i = 0; i < FUSE_THREADS; i++) {
-		int r;
-
 		pthread_mutex_lock(&s->mtx);
 		s->running++;
 		pthread_mutex_unlock(&s->mtx);
@@ -297,7 +266,6 @@ int vx_session_start(struct vx_session *s, struct vx_err *e)
 	pthread_mutex_unlock(&s->mtx);
 	if (!s->ready)
 		return vx_fail(e, -EIO, "the kernel ended the mount at once");
-	raise_read_ahead(s);
 	if (!vx_session_passthrough(s) && s->fs->opt->zerocopy == VX_ZEROCOPY_PASSTHROUGH)
 		return vx_fail(e, -EOPNOTSUPP, "zerocopy=passthrough is not to be had: %s", s->reason);
 	return 0;
@@ -316,12 +284,26 @@ static bool wait_for_threads(struct vx_session *s, uint64_t deadline_ns)
 	return done;
 }
 
+static void fail_late(void *ctx, fuse_req_t req, fuse_ino_t ino, const struct vx_view *v, const struct vx_err *e)
+{
+	vx_view_fail(ctx, req, ino, v, e);
+}
+
+/* The one thread that has nothing to do keeps the deadlines. */
 void vx_session_wait(struct vx_session *s)
 {
-	pthread_mutex_lock(&s->mtx);
-	while (s->running && !s->ending)
-		pthread_cond_wait(&s->change, &s->mtx);
-	pthread_mutex_unlock(&s->mtx);
+	bool over = false;
+
+	while (!over) {
+		uint64_t next = vx_pendings_expire(&s->fs->pending, fail_late, s->fs);
+		struct timespec t = {.tv_sec = (time_t)(next / VX_SEC), .tv_nsec = (long)(next % VX_SEC)};
+
+		pthread_mutex_lock(&s->mtx);
+		while (s->running && !s->ending && pthread_cond_timedwait(&s->change, &s->mtx, &t) != ETIMEDOUT)
+			continue;
+		over = !s->running || s->ending;
+		pthread_mutex_unlock(&s->mtx);
+	}
 }
 
 /* ---- the end ---- */
@@ -334,21 +316,6 @@ void vx_session_stop(struct vx_session *s)
 	pthread_mutex_unlock(&s->mtx);
 }
 
-static void detach(struct vx_session *s)
-{
-	pid_t pid;
-
-	if (!s->mountpoint || umount2(s->mountpoint, MNT_DETACH) == 0 || geteuid() == 0)
-		return;
-	pid = fork();
-	if (pid == 0) {
-		execlp("fusermount3", "fusermount3", "-u", "-q", "-z", "--", s->mountpoint, (char *)NULL);
-		_exit(1);
-	}
-	if (pid > 0)
-		waitpid(pid, NULL, 0);
-}
-
 static bool threads_run(struct vx_session *s)
 {
 	bool run;
@@ -359,15 +326,9 @@ static bool threads_run(struct vx_session *s)
 	return run;
 }
 
-void vx_session_end(struct vx_session *s)
+/* They have been told to; one that sleeps in read is woken. */
+static void stop_threads(struct vx_session *s)
 {
-	if (threads_run(s)) {
-		detach(s);
-		vx_pendings_cancel_all(&s->fs->pending);
-		if (!wait_for_threads(s, vx_now_ns() + END_DEADLINE_NS))
-			vx_log(VX_LOG_WARN, "clients still have files open: they keep what they mapped");
-	}
-	fuse_session_exit(s->fuse);
 	while (threads_run(s)) {
 		for (unsigned i = 0; i < s->started; i++)
 			pthread_kill(s->thread[i], WAKE_SIGNAL);
@@ -376,6 +337,24 @@ void vx_session_end(struct vx_session *s)
 	for (unsigned i = 0; i < s->started; i++)
 		pthread_join(s->thread[i], NULL);
 	s->started = 0;
+}
+
+bool vx_session_drain(struct vx_session *s, uint64_t deadline_ns)
+{
+	fuse_session_exit(s->fuse);
+	stop_threads(s);
+	return vx_pendings_wait_none(&s->fs->pending, deadline_ns);
+}
+
+void vx_session_end(struct vx_session *s, bool wait)
+{
+	if (threads_run(s)) {
+		vx_pendings_cancel_all(&s->fs->pending);
+		if (wait && !wait_for_threads(s, vx_now_ns() + END_DEADLINE_NS))
+			vx_log(VX_LOG_WARN, "clients still have files open: they keep what they mapped");
+	}
+	fuse_session_exit(s->fuse);
+	stop_threads(s);
 	vx_pendings_cancel_all(&s->fs->pending);
 }
 
@@ -389,6 +368,5 @@ void vx_session_free(struct vx_session **ps)
 		fuse_session_destroy(s->fuse); /* closes the device */
 	pthread_cond_destroy(&s->change);
 	pthread_mutex_destroy(&s->mtx);
-	free(s->mountpoint);
 	free(s);
 }

@@ -71,9 +71,10 @@ static bool find_time(const struct vx_view *parent, const char *name, struct vx_
 	return true;
 }
 
-static bool find_info(const struct vx_view *parent, struct vx_view *ret)
+/* ret->mip says of which scale. */
+static bool find_info(struct vx_source *src, struct vx_view *ret)
 {
-	const char *text = vx_source_info(parent->src, parent->mip);
+	const char *text = vx_source_info(src, ret->mip);
 
 	ret->kind = VX_NODE_INFO;
 	ret->bytes = text ? strlen(text) : 0;
@@ -110,8 +111,42 @@ bool vx_view_find(const struct vx_fs *fs, const struct vx_view *parent, const ch
 	if (parent->kind != VX_NODE_VOLUME)
 		return false;
 	if (!strcmp(name, "info.json"))
-		return find_info(parent, ret);
+		return find_info(parent->src, ret);
 	return find_time(parent, name, ret) || find_mip(parent, name, ret) || find_box(fs, parent, name, ret);
+}
+
+static bool check_box(const struct vx_fs *fs, struct vx_view *v)
+{
+	const struct vx_box *bounds = &v->src->meta->scales[v->mip].bounds;
+
+	if (!is_readable(v->src, v->mip) || vx_box_empty(&v->box) || !vx_box_contains(bounds, &v->box) ||
+	    !vx_volume_box_bytes(v->src->meta, &v->box, &v->bytes))
+		return false;
+	if (v->kind == VX_NODE_ALL)
+		return vx_box_equal(&v->box, bounds);
+	return v->kind == (v->bytes <= fs->opt->eager ? VX_NODE_EAGER : VX_NODE_LAZY);
+}
+
+bool vx_view_check(const struct vx_fs *fs, struct vx_view *v)
+{
+	v->bytes = 0;
+	switch (v->kind) {
+	case VX_NODE_CONTROL:
+	case VX_NODE_STATS:
+	case VX_NODE_ERRORS:
+		return !v->src;
+	case VX_NODE_VOLUME:
+		return v->src && v->mip < v->src->meta->nscales && (v->mip == 0 || is_readable(v->src, v->mip));
+	case VX_NODE_INFO:
+		return v->src && v->mip < v->src->meta->nscales && find_info(v->src, v);
+	case VX_NODE_ALL:
+	case VX_NODE_EAGER:
+	case VX_NODE_LAZY:
+		return v->src && v->mip < v->src->meta->nscales && check_box(fs, v);
+	case VX_NODE_ROOT:
+		break;
+	}
+	return false;
 }
 
 /* Resident boxes, gathered under the cache's lock; what is done with them takes other locks. */
@@ -208,7 +243,7 @@ void vx_view_stat(const struct vx_fs *fs, const struct vx_view *v, uint64_t ino,
 {
 	memset(ret, 0, sizeof *ret);
 	ret->st_ino = ino;
-	ret->st_mode = vx_view_is_dir(v) ? S_IFDIR | 0555 : S_IFREG | 0444;
+	ret->st_mode = (vx_view_is_dir(v) ? S_IFDIR | 0555 : S_IFREG | 0444) & ~(mode_t)fs->opt->umask;
 	ret->st_nlink = vx_view_is_dir(v) ? 2 : 1;
 	ret->st_size = (off_t)v->bytes;
 	ret->st_blocks = (blkcnt_t)((v->bytes + 511) / 512);

@@ -10,6 +10,8 @@
 
 /* What `name` means in directory `parent`; false: there is no such thing. Touches no network. */
 bool vx_view_find(const struct vx_fs *fs, const struct vx_view *parent, const char *name, struct vx_view *ret);
+/* Whether a view that was written down by somebody else is one of this mount; fills in its size. */
+bool vx_view_check(const struct vx_fs *fs, struct vx_view *v);
 /* Names of the entries of a directory that exist without being asked for, one call each. */
 void vx_view_list(const struct vx_fs *fs, const struct vx_view *dir,
 		  void (*f)(void *ctx, const char *name, const struct vx_view *v), void *ctx);

@@ -23,6 +23,7 @@ struct vx_warmer {
 	struct vx_arena *arena;
 	struct vx_pool *pool;
 	uint64_t target;
+	FILE *meminfo; /* opened at once: later the sandbox is in the way */
 	_Atomic bool stop;
 	sem_t low;
 	pthread_t thread;
@@ -41,19 +42,18 @@ static bool on_virtual_machine(void)
 	return found;
 }
 
-static bool memory_is_ample(void)
+static bool memory_is_ample(FILE *meminfo)
 {
 	unsigned long long total = 0, available = 0;
 	char line[256];
-	FILE *f = fopen("/proc/meminfo", "re");
 
-	if (!f)
+	if (!meminfo)
 		return false;
-	while (fgets(line, sizeof line, f)) {
+	rewind(meminfo);
+	while (fgets(line, sizeof line, meminfo)) {
 		sscanf(line, "MemTotal: %llu", &total);
 		sscanf(line, "MemAvailable: %llu", &available);
 	}
-	fclose(f);
 	return available > total / AMPLE_SHARE;
 }
 
@@ -74,7 +74,7 @@ static bool prepare_one(struct vx_warmer *w)
 
 	if (!w->target)
 		return vx_pool_prepare(w->pool, REGIONS_ALWAYS, go_on, w);
-	if (!memory_is_ample()) {
+	if (!memory_is_ample(w->meminfo)) {
 		vx_arena_shrink_ready(w->arena, 0);
 		vx_pool_trim_ready(w->pool, REGIONS_ALWAYS);
 		return false;
@@ -124,6 +124,14 @@ static void set_callbacks(struct vx_warmer *w, void (*f)(void *ctx))
 	vx_arena_on_low(w->arena, f, w);
 }
 
+static void warmer_free(struct vx_warmer *w)
+{
+	if (w->meminfo)
+		fclose(w->meminfo);
+	sem_destroy(&w->low);
+	free(w);
+}
+
 int vx_warmer_start(struct vx_warmer **ret, struct vx_cache *c, struct vx_engine *g, struct vx_pool *pool,
 		    uint64_t bytes, struct vx_err *e)
 {
@@ -139,12 +147,13 @@ int vx_warmer_start(struct vx_warmer **ret, struct vx_cache *c, struct vx_engine
 	w->engine = g;
 	w->arena = vx_cache_arena(c);
 	w->pool = pool;
+	w->meminfo = fopen("/proc/meminfo", "re");
 	sem_init(&w->low, 0, 0);
 	set_callbacks(w, on_low);
 	r = pthread_create(&w->thread, NULL, warm_main, w);
 	if (r) {
 		set_callbacks(w, NULL);
-		free(w);
+		warmer_free(w);
 		return vx_fail(e, -r, "cannot start a thread: %s", strerror(r));
 	}
 	pthread_setname_np(w->thread, "vx-warm");
@@ -162,6 +171,5 @@ void vx_warmer_stop(struct vx_warmer **pw)
 	sem_post(&w->low);
 	pthread_join(w->thread, NULL);
 	set_callbacks(w, NULL);
-	sem_destroy(&w->low);
-	free(w);
+	warmer_free(w);
 }

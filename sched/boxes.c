@@ -467,7 +467,6 @@ bool vx_boxes_cancel(struct vx_boxes *x, struct vx_waiter *w)
 		vx_unlock(x->mtx);
 		return false;
 	}
-	VX_COUNT(fuse_interrupts);
 	vx_list_remove(&w->link);
 	w->box = NULL;
 	/* Whoever prepares or starves looks for waiters before going on; a running fill is stopped here. */

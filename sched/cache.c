@@ -13,13 +13,16 @@
 #define READY_POOL_SHARE 4   /* of what is ready, this part is for chunk buffers */
 #define READY_REGIONS_MIN 4u /* even with no budget left: beyond it, but little */
 
-int vx_cache_new(struct vx_cache **ret, uint64_t limit, struct vx_pool *pool, struct vx_err *e)
+int vx_cache_new(struct vx_cache **ret, uint64_t limit, struct vx_pool *pool, struct vx_arena *arena, struct vx_err *e)
 {
 	struct vx_cache *c = calloc(1, sizeof *c);
 	int r;
 
-	if (!c)
+	if (!c) {
+		vx_arena_free(&arena);
 		return vx_fail(e, -ENOMEM, "no memory for the cache's tables");
+	}
+	c->arena = arena;
 	c->limit = limit;
 	c->pool = pool;
 	vx_mutex_init(&c->mtx, VX_RANK_CACHE);
@@ -30,7 +33,7 @@ int vx_cache_new(struct vx_cache **ret, uint64_t limit, struct vx_pool *pool, st
 		vx_list_init(&c->kept[i]);
 	vx_list_init(&c->suspects);
 	r = vx_index_new(&c->index);
-	if (r == 0)
+	if (r == 0 && !c->arena)
 		r = vx_arena_new(&c->arena, limit, e);
 	if (r < 0) {
 		vx_cache_free(&c);
@@ -48,16 +51,6 @@ struct vx_arena *vx_cache_arena(struct vx_cache *c)
 struct vx_mutex *vx_cache_lock(struct vx_cache *c)
 {
 	return &c->mtx;
-}
-
-void vx_cache_set_sharer(struct vx_cache *c, const struct vx_sharer *s)
-{
-	c->sharer = *s;
-}
-
-const struct vx_sharer *vx_cache_sharer(const struct vx_cache *c)
-{
-	return &c->sharer;
 }
 
 uint64_t vx_cache_limit(const struct vx_cache *c)
@@ -176,7 +169,7 @@ void vx_cache_closed_locked(struct vx_cache *c, struct vx_cbox *b)
 	if (--b->opens)
 		return;
 	/* A map may live on after the last close where the kernel maps the object itself. */
-	if (c->sharer.share)
+	if (vx_arena_shares(c->arena))
 		suspect_until_locked(c, b, PROBE_FIRST_NS);
 	if (!b->map_users)
 		vx_evict_unpin(&c->evict, &b->item);
@@ -184,22 +177,9 @@ void vx_cache_closed_locked(struct vx_cache *c, struct vx_cbox *b)
 
 int vx_cache_share_locked(struct vx_cache *c, struct vx_cbox *b, struct vx_err *e)
 {
-	VX_AUTO_CLOSE int fd = -1;
-	int id;
-
 	vx_assert_held(&c->mtx);
 	assert(b->opens > 0);
-	if (!c->sharer.share || b->share_id > 0)
-		return 0;
-	fd = vx_object_open_shared(c->arena, &b->object, e);
-	if (fd < 0)
-		return fd;
-	id = c->sharer.share(c->sharer.ctx, fd, e);
-	if (id <= 0)
-		return id;
-	b->share_id = id;
-	c->stats.shared++;
-	return 0;
+	return vx_object_share(c->arena, &b->object, e);
 }
 
 /* ---- filling ---- */
@@ -242,20 +222,31 @@ void vx_cache_fill_unmap(struct vx_cache *c, struct vx_cbox *b)
 		vx_object_unmap(&b->object, map);
 }
 
+void vx_box_make_ready_locked(struct vx_cache *c, struct vx_cbox *b, bool pinned)
+{
+	b->state = VX_BOX_READY;
+	c->stats.objects++;
+	c->stats.object_bytes += b->item.bytes;
+	vx_evict_add(&c->evict, &b->item, pinned);
+}
+
+void vx_box_suspect_locked(struct vx_cache *c, struct vx_cbox *b)
+{
+	suspect_until_locked(c, b, PROBE_FIRST_NS);
+}
+
 void vx_cache_fill_ready_locked(struct vx_cache *c, struct vx_cbox *b)
 {
 	vx_assert_held(&c->mtx);
 	assert(b->state == VX_BOX_FILLING && b->map_users > 0);
 	end_fill_locked(b);
-	b->state = VX_BOX_READY;
-	c->stats.objects++;
-	c->stats.object_bytes += b->item.bytes;
 	b->map_users--; /* no longer ours; others may be copying out of it */
 	if (b->map && !b->map_users) {
 		c->idle_maps++; /* a copier came and went since fill_unmap */
 		vx_box_drop_map_locked(c, b);
 	}
-	vx_evict_add(&c->evict, &b->item, b->map_users > 0);
+	vx_box_make_ready_locked(c, b, b->map_users > 0);
+	vx_box_record_locked(c, b);
 }
 
 void vx_cache_free_zombie_locked(struct vx_cache *c, struct vx_cbox *b)
@@ -292,7 +283,7 @@ static bool is_idle_locked(const struct vx_cbox *b)
 	return b->state == VX_BOX_READY && !b->opens && !b->map_users;
 }
 
-/* DYING to READY: nothing was lost but the registration. */
+/* DYING to READY: nothing was lost. */
 static void revive_locked(struct vx_cache *c, struct vx_cbox *b, bool mapped)
 {
 	b->state = VX_BOX_READY;
@@ -309,28 +300,30 @@ static void tell_waiters_locked(struct vx_cache *c, struct vx_cbox *b)
 }
 
 /* Makes an idle box DYING and proves that no client has it. Drops and retakes the lock; the box stays valid because a
- * DYING box belongs to whoever made it so. Returns true when its memory may go. */
-static bool prove_unused_locked(struct vx_cache *c, struct vx_cbox *b)
+ * DYING box belongs to whoever made it so. Returns true when its memory may go; unless it is to go, it is registered
+ * again, so that no opener will have to wait for that. */
+static bool prove_unused_locked(struct vx_cache *c, struct vx_cbox *b, bool to_go)
 {
-	int id = b->share_id;
+	struct vx_object o;
 	bool unused;
 
 	b->state = VX_BOX_DYING; /* an OPEN that comes now waits for the verdict */
-	b->share_id = 0;
 	vx_box_drop_map_locked(c, b);
+	o = b->object;
 	vx_unlock(&c->mtx);
-	if (id > 0)
-		c->sharer.unshare(c->sharer.ctx, id); /* the registration itself would refuse the lease */
-	unused = !c->sharer.share || vx_object_unused(c->arena, &b->object);
+	vx_object_unshare(c->arena, &o); /* the registration itself would refuse the lease */
+	unused = !vx_arena_shares(c->arena) || vx_object_unused(c->arena, &o);
+	if (!unused || !to_go)
+		(void)vx_object_share(c->arena, &o, NULL); /* if it fails, the next open tries again */
 	vx_lock(&c->mtx);
-	if (id > 0)
-		c->stats.shared--;
+	b->object.share_id = o.share_id;
 	return unused && !b->map_users; /* a copy out of it may have begun meanwhile */
 }
 
 static void remove_ready_locked(struct vx_cache *c, struct vx_cbox *b)
 {
 	suspect_clear_locked(b);
+	vx_box_unrecord_locked(c, b);
 	vx_index_remove(c->index, &b->place);
 	b->indexed = false;
 	b->state = VX_BOX_EMPTY;
@@ -344,7 +337,7 @@ static bool evict_box_locked(struct vx_cache *c, struct vx_cbox *b)
 	struct vx_object object;
 
 	assert(is_idle_locked(b));
-	if (!prove_unused_locked(c, b)) {
+	if (!prove_unused_locked(c, b, true)) {
 		VX_COUNT(cache_lease_refused);
 		revive_locked(c, b, true); /* stays off the queue: it is pinned by a map, and probed until it is not */
 		tell_waiters_locked(c, b);
@@ -422,13 +415,13 @@ void vx_cache_fit_ready(struct vx_cache *c)
 	vx_pool_trim_ready(c->pool, room.regions);
 }
 
-/* A suspect that proves unmapped goes back among the evictable; its registration is made anew at the next open. */
+/* A suspect that proves unmapped goes back among the evictable. */
 static void probe_one_locked(struct vx_cache *c, struct vx_cbox *b)
 {
 	bool unused;
 
 	vx_evict_pin(&c->evict, &b->item);
-	unused = prove_unused_locked(c, b);
+	unused = prove_unused_locked(c, b, false);
 	revive_locked(c, b, !unused);
 	if (unused)
 		vx_evict_unpin(&c->evict, &b->item);
@@ -467,11 +460,12 @@ void vx_cache_stats(struct vx_cache *c, struct vx_cache_stats *ret)
 	ret->ready_bytes = ready;
 	ret->limit = c->limit;
 	ret->bytes = c->used;
-	ret->pinned_bytes = ret->open_boxes = ret->mapped_boxes = 0;
+	ret->pinned_bytes = ret->open_boxes = ret->mapped_boxes = ret->shared = 0;
 	for (unsigned i = 0; i < VX_BOX_BUCKETS; i++)
 		for (struct vx_link *l = c->boxes[i].next; l != &c->boxes[i]; l = l->next) {
 			struct vx_cbox *b = vx_list_entry(l, struct vx_cbox, in_table);
 
+			ret->shared += b->object.share_id > 0;
 			if (b->opens)
 				ret->open_boxes++;
 			else if (b->suspect)
@@ -506,6 +500,7 @@ void vx_cache_free(struct vx_cache **pc)
 	vx_kept_free_all(c);
 	vx_index_free(&c->index);
 	vx_arena_free(&c->arena);
+	free(c->by_slot);
 	vx_mutex_done(&c->mtx);
 	free(c);
 }

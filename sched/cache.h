@@ -12,6 +12,7 @@
 #include "arena/arena.h"
 #include "arena/evict.h"
 #include "arena/index.h"
+#include "arena/table.h"
 #include "base/lock.h"
 #include "sched/call.h"
 #include "sched/source.h"
@@ -19,13 +20,6 @@
 #include <stdatomic.h>
 
 struct vx_cache;
-
-/* How objects are handed to the kernel. Set once, before the first open; called with no lock held. */
-struct vx_sharer {
-	void *ctx;
-	int (*share)(void *ctx, int fd, struct vx_err *e); /* an id > 0, or negative errno */
-	void (*unshare)(void *ctx, int id);
-};
 
 enum vx_box_state { VX_BOX_EMPTY, VX_BOX_FILLING, VX_BOX_READY, VX_BOX_DYING };
 
@@ -43,7 +37,7 @@ struct vx_cbox {
 	void *map;          /* the box in this process, or NULL */
 	bool map_writable;  /* the fill's own: not kept for later */
 	struct vx_object object;
-	int share_id; /* > 0: registered with the kernel */
+	uint32_t slot; /* READY or DYING: in the table that outlives the server */
 	bool indexed;
 	struct vx_index_item place;
 	struct vx_evict_item item;
@@ -64,12 +58,18 @@ struct vx_cbox {
 	_Atomic uint64_t *landed;
 };
 
-int vx_cache_new(struct vx_cache **ret, uint64_t limit, struct vx_pool *pool, struct vx_err *e);
+/* Takes over the arena; NULL: one of its own. */
+int vx_cache_new(struct vx_cache **ret, uint64_t limit, struct vx_pool *pool, struct vx_arena *arena, struct vx_err *e);
+/* Writes down from now on which boxes are whole. Before the first box. */
+void vx_cache_set_table(struct vx_cache *c, struct vx_table *t);
+/* Takes over the boxes that a server before this one had whole, and removes what else it left in the arena. `source`
+ * gives the source of a number, or NULL. Before the first open, after the sharer is set; no other thread. */
+void vx_cache_recover(struct vx_cache *c, struct vx_source *(*source)(void *ctx, uint32_t id), void *ctx);
+/* The box whose record is at a slot of the table, or NULL. Under the lock. */
+struct vx_cbox *vx_cache_at_slot_locked(struct vx_cache *c, uint32_t slot);
 void vx_cache_free(struct vx_cache **c); /* no box open, nothing filling */
 struct vx_arena *vx_cache_arena(struct vx_cache *c);
 struct vx_mutex *vx_cache_lock(struct vx_cache *c);
-void vx_cache_set_sharer(struct vx_cache *c, const struct vx_sharer *s);
-const struct vx_sharer *vx_cache_sharer(const struct vx_cache *c); /* share == NULL: nothing is shared */
 uint64_t vx_cache_limit(const struct vx_cache *c);
 
 /* Called under the lock when a DYING box has become EMPTY or READY again while openers waited. It only schedules. */

@@ -23,7 +23,7 @@ struct vx_cache {
 	uint64_t limit;
 	struct vx_arena *arena;
 	struct vx_pool *pool;
-	struct vx_sharer sharer;
+	struct vx_table *table; /* or NULL */
 	void (*on_revived_locked)(void *ctx, struct vx_cbox *b);
 	void *on_revived_ctx;
 	/* --- under mtx ------------------------------------------------------------------------------------------ */
@@ -36,6 +36,8 @@ struct vx_cache {
 	struct vx_link suspects;
 	unsigned idle_maps; /* maps held without users, for the next copy */
 	struct vx_cache_stats stats;
+	struct vx_cbox **by_slot; /* of the table */
+	uint32_t slots;
 };
 
 /* cache_kept.c: frees a kept chunk that eviction chose, returning its bytes to the budget. */
@@ -44,6 +46,13 @@ void vx_kept_free_all(struct vx_cache *c);
 
 /* A box whose fill failed while others still copied out of it: gone from every table, freed by its last user. */
 void vx_cache_free_zombie_locked(struct vx_cache *c, struct vx_cbox *b);
+
+/* cache_table.c: the record of a READY box. */
+void vx_box_record_locked(struct vx_cache *c, struct vx_cbox *b);
+void vx_box_unrecord_locked(struct vx_cache *c, struct vx_cbox *b);
+/* cache.c: READY, on its queue, counted. */
+void vx_box_make_ready_locked(struct vx_cache *c, struct vx_cbox *b, bool pinned);
+void vx_box_suspect_locked(struct vx_cache *c, struct vx_cbox *b);
 
 /* cache_map.c: drops the idle map of a box, if any. */
 void vx_box_drop_map_locked(struct vx_cache *c, struct vx_cbox *b);

@@ -32,7 +32,7 @@ static int unpack(struct vx_fetched *got, uint64_t cap, struct vx_buf **ret, str
 	return r < 0 ? r : vx_unpack(got->body->pool, pack, got->body, 0, cap, ret, e);
 }
 
-int vx_doc_read(struct vx_store *s, const char *key, uint64_t cap, struct vx_buf **ret, struct vx_err *e)
+static int fetch_doc(struct vx_store *s, const char *key, uint64_t cap, struct vx_buf **ret, struct vx_err *e)
 {
 	struct sync_fetch f = {.fetch = {.cap = cap, .done = sync_done}};
 	int r;
@@ -51,4 +51,54 @@ int vx_doc_read(struct vx_store *s, const char *key, uint64_t cap, struct vx_buf
 	r = unpack(&f.got, cap, ret, e);
 	vx_buf_put(f.got.body);
 	return r < 0 ? vx_fail_prefix(e, "%s/%s", vx_store_url(s), key) : 0;
+}
+
+/* ---- what was read before ---- */
+
+static struct vx_table *memory; /* one server in a process */
+static struct vx_pool *memory_pool;
+
+void vx_docs_remember(struct vx_table *table, struct vx_pool *pool)
+{
+	memory = table;
+	memory_pool = pool;
+}
+
+/* 1: it is not known. */
+static int recall(const char *name, uint64_t cap, struct vx_buf **ret, struct vx_err *e)
+{
+	const void *data;
+	size_t len;
+	int code;
+
+	if (!memory || !vx_table_doc_find(memory, name, &code, &data, &len))
+		return 1;
+	if (code == -ENODATA)
+		return vx_fail(e, -ENODATA, "%s is not there", name);
+	if (code || !len || len > cap)
+		return 1;
+	*ret = vx_buf_get(memory_pool, len);
+	if (!*ret)
+		return vx_fail(e, -ENOMEM, "no memory");
+	memcpy((*ret)->data, data, len);
+	(*ret)->len = len;
+	return 0;
+}
+
+int vx_doc_read(struct vx_store *s, const char *key, uint64_t cap, struct vx_buf **ret, struct vx_err *e)
+{
+	VX_AUTO_FREE char *name = NULL;
+	int r;
+
+	if (asprintf(&name, "%s/%s", vx_store_url(s), key) < 0) {
+		name = NULL;
+		return vx_fail(e, -ENOMEM, "no memory");
+	}
+	r = recall(name, cap, ret, e);
+	if (r != 1)
+		return r;
+	r = fetch_doc(s, key, cap, ret, e);
+	if (memory && (r == 0 || r == -ENODATA))
+		(void)vx_table_doc_add(memory, name, r, r ? NULL : (*ret)->data, r ? 0 : (*ret)->len);
+	return r;
 }

@@ -13,6 +13,7 @@
 
 /* A worker that queues tasks takes the next one itself. */
 static _Thread_local bool is_worker;
+static _Thread_local int worker_self = -1;
 
 #define LIVE_MAX 256  /* parts of a job under way */
 #define FIRST_LOCAL 8 /* parts queued at once when they can be served at once: the others begin while more are made */
@@ -377,6 +378,11 @@ void vx_engine_cancel(struct vx_engine *g, struct vx_job *j)
 	}
 }
 
+int vx_engine_worker_self(void)
+{
+	return worker_self;
+}
+
 void vx_engine_call(struct vx_engine *g, struct vx_call *c)
 {
 	VX_LOCK_SCOPE(&g->mtx);
@@ -469,6 +475,7 @@ static void *worker_main(void *arg)
 	bool more;
 
 	is_worker = true;
+	worker_self = (int)(w - g->workers);
 	for (;;) {
 		{
 			VX_LOCK_SCOPE(&g->mtx);

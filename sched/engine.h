@@ -25,6 +25,7 @@ struct vx_engine_opts {
 	 * many bytes and tasks. */
 	uint64_t merge_gap, merge_bytes;
 	unsigned merge_tasks;
+	struct vx_table *table; /* or NULL: where workers mark what they do, and poison is known */
 };
 /* For remote stores; see ARCHITECTURE.md for how they were found. */
 #define VX_MERGE_GAP ((uint64_t)64 << 10)
@@ -76,6 +77,9 @@ void vx_engine_submit(struct vx_engine *g, struct vx_job *j);
 void vx_engine_cancel(struct vx_engine *g, struct vx_job *j);
 
 void vx_engine_call(struct vx_engine *g, struct vx_call *c);
+
+/* Which worker the calling thread is, or -1. Async-signal-safe. */
+int vx_engine_worker_self(void);
 
 /* How long no worker has done anything; 0 while one does. */
 uint64_t vx_engine_idle_ns(const struct vx_engine *g);

@@ -289,16 +289,45 @@ static void unpack(struct vx_worker *w, struct vx_task *t, struct vx_fetched *go
 	}
 }
 
+/* Writes down what is worked on, so that one who finds this process dead knows what it died of. A chunk that servers
+ * have died of is refused. */
+static void mark(struct vx_worker *w, const struct vx_task *t, struct vx_err *e)
+{
+	struct vx_table *table = w->engine->opts.table;
+	struct vx_mark_key k = {.source = t->src->id,
+				.mip = t->mip,
+				.grid = t->key.grid,
+				.slab = t->key.cell.slab,
+				.cell = {t->key.cell.at[0], t->key.cell.at[1], t->key.cell.at[2]}};
+
+	if (!table)
+		return;
+	vx_table_mark(table, (unsigned)vx_engine_worker_self(), &k);
+	if (!vx_table_is_poison(table, &k))
+		return;
+	vx_fail(e, -EBADMSG, "servers have died of it; it is not tried again");
+	prefix_chunk(t, e);
+}
+
+static void unmark(struct vx_worker *w)
+{
+	if (w->engine->opts.table)
+		vx_table_mark(w->engine->opts.table, (unsigned)vx_engine_worker_self(), NULL);
+}
+
 static void serve_fetched(struct vx_worker *w, struct vx_task *t, struct vx_fetched *got)
 {
 	struct supply s = {0};
 	uint64_t t0 = vx_now_ns();
 
+	if (!got->err.code)
+		mark(w, t, &got->err);
 	unpack(w, t, got, &s);
 	vx_buf_put(vx_steal(got->body));
 	if (s.payload)
 		VX_COUNT(chunks_decoded);
 	serve_all(w, t, &s, true); /* frees t */
+	unmark(w);
 	VX_TIMING(decode, vx_now_ns() - t0);
 }
 

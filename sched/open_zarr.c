@@ -46,13 +46,12 @@ static int open_one_of(struct vx_opening *o, const char *dir, const char *below,
 
 /* ---- arrays ---- */
 
-/* Whether the array's first chunk is there under this separator. */
-static bool has_first_chunk(struct vx_opening *o, const char *dir, unsigned rank, char separator)
+/* Whether the array's first chunk is there under this separator: 1, 0, or why nobody can say. */
+static int has_first_chunk(struct vx_opening *o, const char *dir, unsigned rank, char separator, struct vx_err *e)
 {
 	VX_AUTO_BUF struct vx_buf *b = NULL;
 	VX_AUTO_FREE char *at = vx_opening_key(o, dir), *key = NULL;
 	char name[2 * VX_ARRAY_RANK_MAX + 1] = "";
-	struct vx_err e = {0};
 	int r;
 
 	for (unsigned i = 0; i < rank; i++) {
@@ -60,19 +59,25 @@ static bool has_first_chunk(struct vx_opening *o, const char *dir, unsigned rank
 		name[2 * i + 1] = i + 1 < rank ? separator : 0;
 	}
 	key = at ? vx_path_join(at, name) : NULL;
-	r = key ? vx_doc_read(o->store, key, 1, &b, &e) : -ENOMEM;
-	return r == 0 || r == -EBADMSG; /* usually larger than what is wanted of it */
+	r = key ? vx_doc_read(o->store, key, 1, &b, e) : vx_fail(e, -ENOMEM, "no memory");
+	if (r == -ENODATA || r == -EACCES)
+		return 0;
+	return r == 0 || r == -EBADMSG ? 1 : r; /* usually larger than what is wanted of it */
 }
 
 /* Early writers did not put it down. */
-static void settle_separator(struct vx_opening *o, const char *dir, char usual, struct vx_array *a)
+static int settle_separator(struct vx_opening *o, const char *dir, char usual, struct vx_array *a, struct vx_err *e)
 {
 	char other = usual == '.' ? '/' : '.';
+	int r = 0;
 
 	if (o->path.separator)
 		a->separator = o->path.separator;
-	if (!a->separator)
-		a->separator = has_first_chunk(o, dir, a->rank, other) ? other : usual;
+	if (a->separator)
+		return 0;
+	r = has_first_chunk(o, dir, a->rank, other, e);
+	a->separator = r > 0 ? other : usual;
+	return r < 0 ? r : 0;
 }
 
 static int read_array2(struct vx_opening *o, const char *dir, char usual, bool named, struct vx_array *a,
@@ -86,8 +91,7 @@ static int read_array2(struct vx_opening *o, const char *dir, char usual, bool n
 		return r;
 	if (!named && vx_opening_read(o, dir, ".zattrs", &attributes, &ignored) == 0)
 		vx_zarr2_names((const char *)attributes->data, attributes->len, a);
-	settle_separator(o, dir, usual, a);
-	return 0;
+	return settle_separator(o, dir, usual, a, e);
 }
 
 static int read_array3(struct vx_opening *o, const char *dir, struct vx_array *a, struct vx_err *e)

@@ -31,6 +31,18 @@ void vx_source_close(struct vx_source **ps)
 	free(s);
 }
 
+struct vx_source *vx_source_find(struct vx_source *const *at, unsigned n, uint32_t id)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (at[i]->id == id)
+			return at[i];
+		/* time points come right behind their volume */
+		if (at[i]->times && id > at[i]->id && id - at[i]->id <= at[i]->meta->times)
+			return at[i]->times[id - at[i]->id - 1];
+	}
+	return NULL;
+}
+
 const char *vx_source_info(struct vx_source *s, unsigned mip)
 {
 	uint32_t time = s->times ? VX_ALL_TIMES : s->time;

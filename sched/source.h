@@ -46,6 +46,10 @@ struct vx_sources {
 int vx_sources_open(struct vx_sources *to, struct vx_fetcher *f, const struct vx_source_spec *spec, struct vx_err *e);
 void vx_source_close(struct vx_source **s);
 
+/* The source with this id among `n` that were opened one after another, or their time points; NULL when there is none.
+ */
+struct vx_source *vx_source_find(struct vx_source *const *at, unsigned n, uint32_t id);
+
 /* info.json of a scale; NULL when memory is short. Stays as long as the source. Any thread. */
 const char *vx_source_info(struct vx_source *s, unsigned mip);
 

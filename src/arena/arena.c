@@ -7,16 +7,14 @@
 #include "arena/reserve.h"
 #include "base/check.h"
 
+#include <dirent.h>
 #include <fcntl.h>
-#include <linux/mount.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #define PAGE ((uint64_t)4096)
 #define HUGE ((uint64_t)2 << 20)
@@ -26,87 +24,44 @@ struct vx_arena {
 	int rw; /* the tmpfs; -1: memfds */
 	int ro; /* its read-only clone */
 	_Atomic uint64_t next_id;
+	struct vx_sharer sharer;
+	_Atomic bool shares; /* set after the sharer */
 	struct vx_reserve *ready;
 	char note[200];
 };
 
-static bool set_option(int fs, const char *key, const char *value)
+int vx_arena_on(struct vx_arena **ret, int rw, int ro, const char *note, struct vx_err *e)
 {
-	unsigned cmd = value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG;
+	struct vx_arena *a = calloc(1, sizeof *a);
 
-	return syscall(SYS_fsconfig, fs, cmd, key, value, 0) == 0;
-}
-
-static bool has_several_nodes(void)
-{
-	return access("/sys/devices/system/node/node1", F_OK) == 0;
-}
-
-/* A detached tmpfs; what is merely better is left out where the kernel does not know it. */
-static int mount_tmpfs(struct vx_arena *a, uint64_t limit)
-{
-	VX_AUTO_CLOSE int fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
-	char size[32];
-
-	if (fs < 0)
-		return -errno;
-	snprintf(size, sizeof size, "%llu", (unsigned long long)vx_round_up(limit, PAGE));
-	if (!set_option(fs, "size", size) || !set_option(fs, "nr_inodes", "0"))
-		return -errno;
-	if (!set_option(fs, "huge", "within_size"))
-		snprintf(a->note, sizeof a->note, "no huge pages: the kernel's tmpfs does not take huge=within_size");
-	if (!set_option(fs, "noswap", NULL) && !a->note[0])
-		snprintf(a->note, sizeof a->note,
-			 "the kernel's tmpfs does not take noswap: cached boxes may be swapped out");
-	if (has_several_nodes())
-		(void)set_option(fs, "mpol", "interleave");
-	if (syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
-		return -errno;
-	a->rw =
-	    (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
-	return a->rw < 0 ? -errno : 0;
-}
-
-static int clone_read_only(struct vx_arena *a)
-{
-	struct mount_attr ro = {.attr_set = MOUNT_ATTR_RDONLY};
-
-	a->ro = (int)syscall(SYS_open_tree, a->rw, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-	if (a->ro < 0)
-		return -errno;
-	if (syscall(SYS_mount_setattr, a->ro, "", AT_EMPTY_PATH, &ro, sizeof ro) < 0)
-		return -errno;
+	if (!a)
+		return vx_fail(e, -ENOMEM, "no memory for the arena");
+	a->rw = rw;
+	a->ro = ro;
+	a->next_id = 1;
+	snprintf(a->note, sizeof a->note, "%s", note);
+	if (vx_reserve_new(&a->ready) < 0) {
+		free(a);
+		return vx_fail(e, -ENOMEM, "no memory for the arena");
+	}
+	/* Sent when somebody opens an object whose lease we hold for an instant; its default kills. */
+	signal(SIGIO, SIG_IGN);
+	*ret = a;
 	return 0;
 }
 
 int vx_arena_new(struct vx_arena **ret, uint64_t limit, struct vx_err *e)
 {
-	struct vx_arena *a = calloc(1, sizeof *a);
-	int r;
+	char note[200];
+	int rw, ro, r;
 
-	if (!a)
-		return vx_fail(e, -ENOMEM, "no memory for the arena");
-	a->rw = a->ro = -1;
-	a->next_id = 1;
-	if (vx_reserve_new(&a->ready) < 0) {
-		free(a);
-		return vx_fail(e, -ENOMEM, "no memory for the arena");
+	vx_arena_mount(limit, &rw, &ro, note);
+	r = vx_arena_on(ret, rw, ro, note, e);
+	if (r < 0 && rw >= 0) {
+		close(rw);
+		close(ro);
 	}
-	signal(SIGIO,
-	       SIG_IGN); /* sent when somebody opens an object whose lease we hold for an instant; its default kills */
-	r = mount_tmpfs(a, limit);
-	if (r == 0)
-		r = clone_read_only(a);
-	if (r < 0) {
-		if (a->rw >= 0)
-			close(a->rw);
-		if (a->ro >= 0)
-			close(a->ro);
-		a->rw = a->ro = -1;
-		snprintf(a->note, sizeof a->note, "no tmpfs of our own (%s)", strerror(-r));
-	}
-	*ret = a;
-	return 0;
+	return r;
 }
 
 void vx_arena_free(struct vx_arena **pa)
@@ -132,6 +87,40 @@ bool vx_arena_is_tmpfs(const struct vx_arena *a)
 const char *vx_arena_note(const struct vx_arena *a)
 {
 	return a->note;
+}
+
+/* ---- registering ---- */
+
+void vx_arena_set_sharer(struct vx_arena *a, const struct vx_sharer *s)
+{
+	if (s)
+		a->sharer = *s;
+	a->shares = s != NULL;
+}
+
+bool vx_arena_shares(const struct vx_arena *a)
+{
+	return a->shares;
+}
+
+int vx_object_share(struct vx_arena *a, struct vx_object *o, struct vx_err *e)
+{
+	int id;
+
+	if (!a->shares || o->share_id > 0)
+		return 0;
+	id = a->sharer.share(a->sharer.ctx, o, e);
+	if (id <= 0)
+		return id < 0 ? id : vx_fail(e, -EIO, "a backing file was registered as number %d", id);
+	o->share_id = id;
+	return 0;
+}
+
+void vx_object_unshare(struct vx_arena *a, struct vx_object *o)
+{
+	if (o->share_id && a->shares)
+		a->sharer.unshare(a->sharer.ctx, o);
+	o->share_id = 0;
 }
 
 static void object_name(const struct vx_object *o, char name[24])
@@ -278,7 +267,8 @@ bool vx_arena_prepare(struct vx_arena *a, uint64_t room, bool (*go_on)(void *ctx
 		return false;
 	vx_reserve_begin(a->ready, &x.object);
 	if (map_object(a, &x.object, PROT_READ | PROT_WRITE, 0, &x.map, NULL) == 0 &&
-	    populate(x.map, size, go_on, ctx) && vx_reserve_put(a->ready, &x))
+	    populate(x.map, size, go_on, ctx) && vx_object_share(a, &x.object, NULL) == 0 &&
+	    vx_reserve_put(a->ready, &x))
 		return true;
 	vx_reserve_abandon(a->ready);
 	if (x.map)
@@ -324,7 +314,7 @@ void vx_arena_shrink_ready(struct vx_arena *a, uint64_t most)
 
 /* ---- objects ---- */
 
-int vx_object_create(struct vx_arena *a, uint64_t size, struct vx_object *ret, void **ret_map, struct vx_err *e)
+static int create_any(struct vx_arena *a, uint64_t size, struct vx_object *ret, void **ret_map, struct vx_err *e)
 {
 	int r;
 
@@ -344,8 +334,21 @@ int vx_object_create(struct vx_arena *a, uint64_t size, struct vx_object *ret, v
 	return r;
 }
 
+int vx_object_create(struct vx_arena *a, uint64_t size, struct vx_object *ret, void **ret_map, struct vx_err *e)
+{
+	int r = create_any(a, size, ret, ret_map, e);
+
+	if (r < 0 || (r = vx_object_share(a, ret, e)) == 0)
+		return r;
+	if (ret_map)
+		munmap(*ret_map, size);
+	vx_object_destroy(a, ret);
+	return r;
+}
+
 void vx_object_destroy(struct vx_arena *a, struct vx_object *o)
 {
+	vx_object_unshare(a, o);
 	if (o->fd >= 0) {
 		close(o->fd);
 	} else if (o->id) {
@@ -355,6 +358,56 @@ void vx_object_destroy(struct vx_arena *a, struct vx_object *o)
 		unlinkat(a->rw, name, 0);
 	}
 	*o = (struct vx_object){.fd = -1};
+}
+
+/* ---- after another process ---- */
+
+bool vx_object_adopt(struct vx_arena *a, uint64_t id, uint64_t size, struct vx_object *ret)
+{
+	struct vx_object o = {.id = id, .size = size, .fd = -1, .share_id = -1};
+	VX_AUTO_CLOSE int fd = a->rw >= 0 ? open_object(a->rw, &o, O_RDWR) : -1;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != size ||
+	    (uint64_t)st.st_blocks * 512 < size)
+		return false;
+	*ret = o;
+	return true;
+}
+
+/* The number that a name in the arena stands for; 0: none of ours. */
+static uint64_t parse_name(const char *name)
+{
+	struct vx_object o = {0};
+	char again[24], *end;
+
+	errno = 0;
+	o.id = strtoull(name, &end, 10);
+	object_name(&o, again);
+	return errno || *end || strcmp(name, again) ? 0 : o.id;
+}
+
+void vx_arena_sweep(struct vx_arena *a, bool (*known)(void *ctx, uint64_t id), void *ctx)
+{
+	int fd = a->rw >= 0 ? openat(a->rw, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *d;
+
+	while (dir && (d = readdir(dir))) {
+		uint64_t id = parse_name(d->d_name);
+
+		if (id >= a->next_id)
+			a->next_id = id + 1;
+		if (d->d_name[0] == '.' || (id && known(ctx, id)))
+			continue;
+		if (id)
+			vx_object_unshare(a, &(struct vx_object){.id = id, .fd = -1, .share_id = -1});
+		unlinkat(a->rw, d->d_name, 0);
+	}
+	if (dir)
+		closedir(dir);
+	else if (fd >= 0)
+		close(fd);
 }
 
 void vx_object_unmap(const struct vx_object *o, void *map)

@@ -44,6 +44,7 @@
 	X(fuse, read_bytes, "bytes of their answers")                                  \
 	X(fuse, releases, "RELEASE requests")                                          \
 	X(fuse, interrupts, "requests that a signal ended")                            \
+	X(fuse, timeouts, "requests whose deadline passed (timeout=)")                 \
 	X(fuse, errors, "requests answered with an I/O error")
 
 /* name, help: each a histogram of nanoseconds in powers of two */

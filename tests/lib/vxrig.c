@@ -12,9 +12,10 @@
 
 /* ---- the kernel's part ---- */
 
-static int on_share(void *ctx, int fd, struct vx_err *e)
+static int on_share(void *ctx, const struct vx_object *o, struct vx_err *e)
 {
 	struct vxr_sharer *s = ctx;
+	VX_AUTO_CLOSE int fd = vx_object_open_shared(s->arena, o, e);
 	struct stat st;
 	int id = 0;
 
@@ -41,9 +42,10 @@ static int on_share(void *ctx, int fd, struct vx_err *e)
 	return id;
 }
 
-static void on_unshare(void *ctx, int id)
+static void on_unshare(void *ctx, const struct vx_object *o)
 {
 	struct vxr_sharer *s = ctx;
+	int id = o->share_id;
 
 	pthread_mutex_lock(&s->mtx);
 	ck_assert_msg(id > 0 && id < VXR_IDS && s->id[id].fd, "%d is not registered", id);
@@ -96,11 +98,12 @@ void vxr_start(struct vxr *r, const struct vxr_opts *o)
 	pthread_mutex_init(&r->sharer.mtx, NULL);
 	ck_assert_int_eq(vx_pool_new(&r->pool, 1 << 20), 0);
 	ck_assert_int_eq(vx_fetcher_new(&r->fetcher, &fo, r->pool, &e), 0);
-	ck_assert_int_eq(vx_cache_new(&r->cache, o->limit ? o->limit : 64 << 20, r->pool, &e), 0);
+	ck_assert_int_eq(vx_cache_new(&r->cache, o->limit ? o->limit : 64 << 20, r->pool, NULL, &e), 0);
 	if (o->share && vx_arena_is_tmpfs(vx_cache_arena(r->cache))) {
 		struct vx_sharer s = {.ctx = &r->sharer, .share = on_share, .unshare = on_unshare};
 
-		vx_cache_set_sharer(r->cache, &s);
+		r->sharer.arena = vx_cache_arena(r->cache);
+		vx_arena_set_sharer(vx_cache_arena(r->cache), &s);
 	} else {
 		r->opts.share = false;
 	}
@@ -163,7 +166,7 @@ void vxr_check_books(struct vxr *r)
 			boxes++;
 			bytes += b->item.bytes;
 			maps += b->map != NULL;
-			shared += b->share_id > 0;
+			shared += b->object.share_id > 0;
 		}
 	ck_assert_uint_eq(s.objects, boxes);
 	ck_assert_uint_eq(s.object_bytes, bytes);

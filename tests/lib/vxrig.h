@@ -48,6 +48,7 @@ void vxr_check(const struct vxr_volume *v, const struct vx_box *box, uint32_t ch
 
 #define VXR_IDS 4096
 struct vxr_sharer {
+	struct vx_arena *arena;
 	pthread_mutex_t mtx;
 	struct {
 		int fd;

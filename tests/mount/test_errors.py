@@ -14,7 +14,7 @@ VOLUME = dict(size=(96, 64, 32), chunk=(32, 32, 32), dtype="uint16", kind="index
 CSEG = dict(size=(64, 64, 32), chunk=(32, 32, 32), dtype="uint32", kind="labels", encoding="compressed_segmentation")
 BAD = ((0, 32), (0, 32), (0, 32))  # the chunk that is spoilt
 GOOD = ((32, 96), (0, 64), (0, 32))
-QUICK = "tries=2,stall=1,timeout=2"
+QUICK = "tries=2,stall=1,connect_timeout=2"
 
 
 def why(path):

@@ -14,7 +14,7 @@ SMALL = dict(size=(64, 50, 40), offset=(-8, 0, 3), dtype="uint16")
 
 def daemons():
     """Processes of voxfs that descend from this test, its supervisor included."""
-    return [p for p, i in descendants(os.getppid()).items() if i[2] == "voxfs" and i[1] != "Z"]
+    return sorted(p for p, i in descendants(os.getppid()).items() if i[2] in ("voxfs", "voxfs-keeper") and i[1] != "Z")
 
 
 def gone(t, path):
@@ -44,12 +44,14 @@ def test_detached(t):
     r = t.run(t.settings.voxfs, "precomputed://file://" + v.path, p, "-o", "name=v,cache=16M,warm=0", cwd="/")
     equal((r.returncode, r.stdout, r.stderr), (0, "", ""))
     check_at(v, p)  # at once
-    pid = json.loads(read_file(p + "/.voxfs/stats.json"))["server"]["pid"]
-    equal(daemons(), [pid])
-    equal(os.getsid(pid), pid, "session of the daemon")
-    equal(os.readlink("/proc/%d/cwd" % pid), "/")
-    for fd in (0, 1, 2):
-        equal(os.readlink("/proc/%d/fd/%d" % (pid, fd)), "/dev/null")
+    stats = json.loads(read_file(p + "/.voxfs/stats.json"))
+    keeper, server = stats["keeper"]["pid"], stats["server"]["pid"]
+    equal(daemons(), sorted([keeper, server]))
+    for pid in keeper, server:
+        equal(os.getsid(pid), keeper, "session of the daemons")
+        equal(os.readlink("/proc/%d/cwd" % pid), "/")
+        for fd in (0, 1, 2):
+            equal(os.readlink("/proc/%d/fd/%d" % (pid, fd)), "/dev/null")
     gone(t, p)
 
 

@@ -260,22 +260,3 @@ def test_busy_mount_is_not_unmounted(t):
     equal(os.read(fd, 32), v.bytes(box(0))[:32])
     os.close(fd)
     m.check(box(1))
-
-
-def test_server_killed(t):
-    """The daemon dies: clients get errors, maps live, nothing hangs."""
-    v = t.volume(**VOLUME)
-    m = t.mount(v)
-    passthrough = m.passthrough()
-    fd = os.open(m.file(box(0)), os.O_RDONLY)
-    mapped = mmap.mmap(fd, 0, prot=mmap.PROT_READ)
-    m.process.kill()
-    m.process.wait()
-    m.abandon()
-    fails(errno.ENOTCONN, os.listdir, m.path)
-    fails(errno.ENOTCONN, os.open, m.file(box(1)), os.O_RDONLY)
-    if passthrough:
-        equal(mapped[:], v.bytes(box(0)), "the map after its server")
-    mapped.close()
-    os.close(fd)
-    equal(umount(m.path, MNT_DETACH), 0)

@@ -95,7 +95,7 @@ def test_source_is_not_there(t):
 def test_servers(t):
     p = point(t)
     d = t.faultd(t.volume(size=(64, 64, 64)).path)
-    quick = ["-o", "tries=2,timeout=2,stall=1"]
+    quick = ["-o", "tries=2,connect_timeout=2,stall=1"]
     refuse(t, [d.url + "/nothing", p] + quick, MOUNT, "info", "/nothing")
     for rule, word in (({"do": "status", "status": 403}, "403"), ({"do": "status", "status": 500}, "500"),
                        ({"do": "redirect", "to": "loop"}, "redirect"), ({"do": "stall"}, ""), ({"do": "cut"}, ""),

@@ -383,24 +383,24 @@ START_TEST(one_registration)
 		return;
 	vxr_open_start(&r, &o, 0, &b, 1);
 	ck_assert_int_eq(vxr_open_await(&o), 0);
-	id = o.b->share_id;
+	id = o.b->object.share_id;
 	ck_assert_int_gt(id, 0);
 	ck_assert_int_eq(vxr_open_start(&r, &p, 0, &b, 2), 0);
-	ck_assert_int_eq(p.b->share_id, id);
+	ck_assert_int_eq(p.b->object.share_id, id);
 	map = vxr_client_map(&r.sharer, id, o.b->bytes);
 	vxr_open_close(&r, &o);
 	vx_cache_probe(r.cache, UINT32_MAX);
 	ck_assert_uint_eq(r.sharer.in_use, 1); /* it is open: no probe touches it */
 	vxr_open_close(&r, &p);
-	vx_cache_probe(r.cache, UINT32_MAX); /* mapped: the number goes, the box stays */
-	ck_assert_uint_eq(r.sharer.in_use, 0);
+	vx_cache_probe(r.cache, UINT32_MAX); /* mapped: the box stays, and is registered anew */
+	ck_assert_uint_eq(r.sharer.in_use, 1);
+	ck_assert_uint_eq(r.sharer.shares, 2);
 	vx_cache_stats(r.cache, &s);
-	ck_assert(s.open_boxes == 0 && s.mapped_boxes == 1 && s.shared == 0);
+	ck_assert(s.open_boxes == 0 && s.mapped_boxes == 1 && s.shared == 1);
 	ck_assert_uint_eq(s.pinned_bytes, vx_object_charge(vxr_bytes(&vols[0], &b)));
 	ck_assert_int_eq(vxr_open_start(&r, &o, 0, &c, 1), -EINPROGRESS); /* waits for the map to go */
 	vxr_check(&vols[0], &b, 0, 1, map);
 	ck_assert_int_eq(vxr_open_once(&r, 0, &b, NULL), 0);
-	ck_assert_uint_eq(r.sharer.shares, 2);
 	munmap(map, vxr_bytes(&vols[0], &b));
 	ck_assert_int_eq(vxr_open_await(&o), 0);
 	vxr_open_check(&r, &o);
@@ -426,9 +426,9 @@ START_TEST(registration_refused)
 	ck_assert_int_eq(vxr_open_await(&o), -EMFILE);
 	ck_assert_int_eq(vxr_open_await(&p), -EMFILE);
 	ck_assert_int_eq(vxr_open_once(&r, 0, &b, NULL), 0); /* not sticky */
-	vx_cache_probe(r.cache, UINT32_MAX);
+	r.sharer.refuse = 2;
+	vx_cache_probe(r.cache, UINT32_MAX); /* cannot register it again */
 	ck_assert_uint_eq(r.sharer.in_use, 0);
-	r.sharer.refuse = 1;
 	ck_assert_int_eq(vxr_open_start(&r, &o, 0, &b, 1), -EMFILE); /* at once: it is resident */
 	ck_assert_int_eq(vxr_open_once(&r, 0, &b, NULL), 0);
 	vxr_end(&r);

@@ -108,7 +108,7 @@ static void use(struct opener *p, struct vxr_open *o)
 		vxr_open_check(&r, o);
 	if (r.opts.share && vxt_rnd(&p->rng, 3) == 0) {
 		drop_client(p);
-		p->client.map = vxr_client_map(&r.sharer, o->b->share_id, o->b->bytes);
+		p->client.map = vxr_client_map(&r.sharer, o->b->object.share_id, o->b->bytes);
 		p->client.vol = o->vol;
 		p->client.box = o->box;
 	}

@@ -18,7 +18,7 @@ static struct vx_view box_view(unsigned n)
 
 static void begin(void)
 {
-	ck_assert_int_eq(vx_nodes_new(&t), 0);
+	ck_assert_int_eq(vx_nodes_new(&t, NULL), 0);
 }
 
 static void end(void)

@@ -51,7 +51,9 @@ START_TEST(defaults)
 	ck_assert_uint_eq(o.warm, UINT64_MAX);
 	ck_assert_uint_eq(o.threads, (uint64_t)sysconf(_SC_NPROCESSORS_ONLN));
 	ck_assert_uint_eq(o.connections, 64);
-	ck_assert(o.tries == 5 && o.timeout == 10 && o.stall == 15 && o.wait == 10);
+	ck_assert(o.tries == 5 && o.connect_timeout == 10 && o.stall == 15 && o.wait == 10);
+	ck_assert(o.timeout == 300 && o.uid == getuid() && o.gid == getgid() && o.umask == 0);
+	ck_assert(!o.runas && !o.sandbox_probe);
 	ck_assert(!o.foreground && !o.fake && !o.fill_missing && !o.allow_other && !o.debug && !o.sloppy);
 	ck_assert(o.zerocopy == VX_ZEROCOPY_AUTO && o.policy == VX_POLICY_AFFINITY);
 }
@@ -60,7 +62,8 @@ END_TEST
 START_TEST(every_option)
 {
 	ck_assert_int_eq(with("name=em,cache=3G,eager=64M,threads=3,connections=7,missing=fill,zerocopy=passthrough,"
-			      "warm=1.5K,policy=morton,tries=9,timeout=1.5,stall=0.25,wait=0,allow_other,debug"),
+			      "warm=1.5K,policy=morton,tries=9,connect_timeout=1.5,stall=0.25,wait=0,allow_other,debug,"
+			      "timeout=0.5,uid=root,gid=7,umask=027,runas=nobody:nogroup,sandbox_probe"),
 			 0);
 	ck_assert_str_eq(o.name, "em");
 	ck_assert_uint_eq(o.cache, 3 * GIB);
@@ -68,8 +71,12 @@ START_TEST(every_option)
 	ck_assert(o.threads == 3 && o.connections == 7 && o.tries == 9);
 	ck_assert(o.fill_missing && o.zerocopy == VX_ZEROCOPY_PASSTHROUGH && o.policy == VX_POLICY_MORTON);
 	ck_assert_uint_eq(o.warm, 1536);
-	ck_assert(o.timeout == 1.5 && o.stall == 0.25 && o.wait == 0);
-	ck_assert(o.allow_other && o.debug);
+	ck_assert(o.connect_timeout == 1.5 && o.timeout == 0.5 && o.stall == 0.25 && o.wait == 0);
+	ck_assert(o.allow_other && o.debug && o.sandbox_probe);
+	ck_assert(o.uid == 0 && o.gid == 7 && o.umask == 027);
+	ck_assert_str_eq(o.runas, "nobody:nogroup");
+	ck_assert_int_eq(with("uid=12345,gid=root,umask=0,connect_timeout=0"), 0);
+	ck_assert(o.uid == 12345 && o.gid == 0 && o.umask == 0 && o.connect_timeout == 0);
 	ck_assert_int_eq(with("missing=fill,missing=error,zerocopy=off,policy=fifo,name=a,name=b,cache=1M"), 0);
 	ck_assert(!o.fill_missing && o.zerocopy == VX_ZEROCOPY_OFF && o.policy == VX_POLICY_FIFO);
 	ck_assert_str_eq(o.name, "b");
@@ -134,7 +141,18 @@ static const char *const bad[][2] = {
     {"tries=101", "tries=101"},
     {"timeout=-1", "timeout=-1"},
     {"timeout=1s", "timeout=1s"},
+    {"timeout=0", "timeout=0"},
+    {"connect_timeout=-1", "connect_timeout=-1"},
     {"stall=86401", "stall=86401"},
+    {"uid=nosuchuser", "uid=nosuchuser"},
+    {"uid=4294967295", "uid=4294967295"},
+    {"uid=-1", "uid=-1"},
+    {"gid=nosuchgroup", "group"},
+    {"umask=8", "umask=8"},
+    {"umask=1777", "umask=1777"},
+    {"umask=rwx", "umask=rwx"},
+    {"runas=", "runas"},
+    {"sandbox_probe=1", "sandbox_probe"},
     {"wait=inf", "wait=inf"},
     {"wait", "wait"},
     {"missing=zero", "missing=zero"},

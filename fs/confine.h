@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Makes the server nobody: finds out what of the local disk it needs, takes the identity and enters the sandbox. From
+ * the only thread, before anything from outside is parsed.
+ */
+#ifndef VX_FS_CONFINE_H
+#define VX_FS_CONFINE_H
+
+#include "fs/options.h"
+#include "fs/sandbox.h"
+
+/* `arena`: the root of the arena's tmpfs, -1: there is none. */
+int vx_confine(const struct vx_options *o, int arena, struct vx_sandbox_report *ret, struct vx_err *e);
+
+#endif

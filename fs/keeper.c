@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One poll loop over signals and at most two servers: the one that serves, and one that is about to take over. A server
+ * that died is followed at once by another, unless servers die by themselves again and again: then each waits longer.
+ */
+#include "fs/keeper.h"
+#include "arena/arena.h"
+#include "arena/table.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "fs/backings.h"
+#include "fs/link.h"
+#include "fs/mounting.h"
+#include "fs/proto.h"
+#include "fs/spawn.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+
+#define END_NS (6 * VX_SEC)       /* what a server may take to end */
+#define DRAIN_NS (4 * VX_SEC)     /* and to hand over */
+#define PREPARE_NS (120 * VX_SEC) /* and a new one to be ready to take over */
+#define BACKOFF_FIRST_NS (50 * VX_MS)
+#define BACKOFF_MAX_NS (5 * VX_SEC)
+#define STEADY_NS (10 * VX_SEC) /* who served this long did not die of its start */
+#define LOOK_NS (100 * VX_MS)   /* how often the mount is looked after while nobody serves it */
+
+struct keeper {
+	const struct vx_options *o;
+	struct vx_program program;
+	struct vx_mounted mounted;
+	struct vx_backings *backings;
+	int table, rw, ro, signals, report;
+	struct vx_child now, next;
+	unsigned starts;
+	int death; /* of the server before: as in struct vx_tell */
+	uint64_t backoff_ns, start_at_ns, unserved_since_ns;
+	uint64_t end_by_ns, drain_by_ns, prepare_by_ns; /* 0: not under way */
+	bool is_mounted, served, ending, done;
+	int status;
+};
+
+/* ---- beginnings ---- */
+
+static int open_signals(struct keeper *k)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	k->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return k->signals < 0 ? -errno : 0;
+}
+
+static int prepare(struct keeper *k, char **argv, struct vx_err *e)
+{
+	char note[200];
+	int r = open_signals(k);
+
+	if (r < 0)
+		return vx_fail(e, r, "cannot wait for signals: %s", strerror(-r));
+	if ((r = vx_program_init(&k->program, argv, e)) < 0)
+		return r;
+	vx_arena_mount(k->o->cache, &k->rw, &k->ro, note);
+	if ((r = vx_backings_new(&k->backings, k->ro)) < 0)
+		return vx_fail(e, r, "no memory");
+	k->table = vx_table_create(note, e);
+	return k->table < 0 ? k->table : 0;
+}
+
+static int start(struct keeper *k, struct vx_child *c, struct vx_err *e)
+{
+	k->start_at_ns = 0;
+	return vx_child_start(c, &k->program, k->table, k->rw,
+			      k->report == -2 ? VX_OUT_SYSLOG
+			      : k->report < 0 ? VX_OUT_STDERR
+					      : VX_OUT_DETACH,
+			      e);
+}
+
+/* The mount works: lets go of the terminal. */
+static void report_success(struct keeper *k)
+{
+	unsigned char ok = 0;
+	int null;
+
+	if (k->report < 0)
+		return;
+	vx_log_to_syslog();
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null >= 0) {
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+		dup2(null, STDERR_FILENO);
+		close(null);
+	}
+	if (chdir("/") < 0 || write(k->report, &ok, 1) < 0)
+		vx_log(VX_LOG_WARN, "nobody waits for the report of success");
+	close(k->report);
+	k->report = -2;
+}
+
+static void give_up(struct keeper *k, int status, const struct vx_err *e)
+{
+	if (e && k->report == -2)
+		vx_log(VX_LOG_ERROR, "%s", e->why);
+	else if (e)
+		fprintf(stderr, "voxfs: %s\n", e->why);
+	k->status = status;
+	k->done = true;
+}
+
+/* ---- news ---- */
+
+static void send_start(struct keeper *k)
+{
+	struct vx_tell t = {
+	    .news = VX_NEWS_START, .starts = ++k->starts, .death = k->death, .keeper_pid = (uint32_t)getpid()};
+
+	/* One that cannot be told is dying: its death will be heard of. */
+	vx_link_send(k->now.news, &t, sizeof t, k->mounted.fd);
+}
+
+static void on_prepared(struct keeper *k, struct vx_child *c)
+{
+	struct vx_err e;
+
+	c->prepared = true;
+	if (c == &k->next) {
+		struct vx_tell t = {.news = VX_NEWS_DRAIN};
+
+		k->prepare_by_ns = 0;
+		k->drain_by_ns = vx_now_ns() + DRAIN_NS;
+		vx_link_send(k->now.news, &t, sizeof t, -1);
+		return;
+	}
+	if (!k->is_mounted) {
+		if (vx_mounting_mount(&k->mounted, k->o, &e) < 0) {
+			give_up(k, VX_EXIT_MOUNT, &e);
+			return;
+		}
+		k->is_mounted = true;
+		vx_backings_set_mount(k->backings, k->mounted.fd);
+	}
+	send_start(k);
+}
+
+static void on_serving(struct keeper *k, struct vx_child *c)
+{
+	c->serving = k->served = true;
+	c->served_since_ns = vx_now_ns();
+	k->unserved_since_ns = 0;
+	vx_mounting_tune(&k->mounted);
+	report_success(k);
+}
+
+static void on_news(struct keeper *k, struct vx_child *c)
+{
+	struct vx_tell t;
+
+	if (vx_link_recv(c->news, &t, sizeof t, NULL) < 0)
+		return; /* SIGCHLD follows */
+	if (t.news == VX_NEWS_PREPARED && !c->prepared)
+		on_prepared(k, c);
+	else if (t.news == VX_NEWS_SERVING && c == &k->now && c->prepared && !c->serving)
+		on_serving(k, c);
+	else if (t.news == VX_NEWS_UNMOUNTED && c == &k->now)
+		k->ending = true;
+}
+
+static void on_question(struct keeper *k, struct vx_child *c)
+{
+	struct vx_ask q;
+	struct vx_answer a = {.value = -EINVAL};
+	int r = vx_link_recv(c->questions, &q, sizeof q, NULL);
+
+	if (r == -EPIPE || r == -EAGAIN)
+		return;
+	if (r == 0 && !q.zero && q.question == VX_ASK_REGISTER)
+		a.value = vx_backings_register(k->backings, q.object);
+	else if (r == 0 && !q.zero && q.question == VX_ASK_UNREGISTER)
+		a.value = vx_backings_unregister(k->backings, q.object);
+	else if (r == 0 && !q.zero && !q.object && q.question == VX_ASK_COUNT)
+		a.value = (int64_t)vx_backings_count(k->backings);
+	vx_link_send(c->questions, &a, sizeof a, -1);
+}
+
+/* ---- deaths ---- */
+
+static void start_next_server(struct keeper *k, uint64_t wait_ns)
+{
+	k->start_at_ns = vx_now_ns() + wait_ns;
+	if (!k->unserved_since_ns)
+		k->unserved_since_ns = vx_now_ns();
+}
+
+static void take_over(struct keeper *k)
+{
+	k->now = k->next;
+	k->next = (struct vx_child){.questions = -1, .news = -1};
+	k->drain_by_ns = 0;
+	k->death = 0;
+	k->unserved_since_ns = vx_now_ns();
+	send_start(k);
+}
+
+/* Only deaths by its own fault are a reason to be slow, and to suspect what it worked on. */
+static void note_death(struct keeper *k, int status, bool steady)
+{
+	bool killed = WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM);
+
+	k->death = WIFSIGNALED(status) ? WTERMSIG(status) : -1;
+	if (killed || steady)
+		k->backoff_ns = 0;
+	if (WIFSIGNALED(status))
+		vx_log(VX_LOG_WARN, "the server was killed by signal %d (%s); starting another", WTERMSIG(status),
+		       strsignal(WTERMSIG(status)));
+	else
+		vx_log(VX_LOG_WARN, "the server ended with status %d; starting another", WEXITSTATUS(status));
+	start_next_server(k, k->backoff_ns);
+	if (!killed)
+		k->backoff_ns = k->backoff_ns ? vx_min_u64(k->backoff_ns * 2, BACKOFF_MAX_NS) : BACKOFF_FIRST_NS;
+}
+
+static void on_death_of_now(struct keeper *k, int status)
+{
+	bool steady = k->now.serving && vx_now_ns() - k->now.served_since_ns > STEADY_NS;
+
+	vx_child_done(&k->now);
+	if (!k->served && !k->ending) {
+		/* It has said why on stderr. */
+		give_up(k, WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : VX_EXIT_MOUNT, NULL);
+	} else if (k->ending || vx_mounting_gone(&k->mounted)) {
+		k->done = true;
+	} else if (k->next.pid && k->next.prepared) {
+		take_over(k);
+	} else {
+		note_death(k, status, steady);
+	}
+}
+
+static void on_deaths(struct keeper *k)
+{
+	pid_t pid;
+	int status;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		if (pid == k->now.pid) {
+			on_death_of_now(k, status);
+		} else if (pid == k->next.pid) {
+			vx_log(VX_LOG_ERROR, "the new server cannot take over; the old one goes on");
+			vx_child_done(&k->next);
+			k->prepare_by_ns = k->drain_by_ns = 0;
+		}
+	}
+}
+
+/* ---- signals ---- */
+
+static void begin_end(struct keeper *k)
+{
+	struct vx_tell t = {.news = VX_NEWS_STOP};
+
+	if (k->ending)
+		return;
+	k->ending = true;
+	k->end_by_ns = vx_now_ns() + END_NS;
+	if (k->is_mounted)
+		vx_mounting_detach(&k->mounted);
+	if (k->now.pid && k->now.prepared)
+		vx_link_send(k->now.news, &t, sizeof t, -1);
+	else if (k->now.pid)
+		kill(k->now.pid, SIGKILL);
+	else
+		k->done = true;
+}
+
+static void begin_upgrade(struct keeper *k)
+{
+	struct vx_err e;
+
+	if (!k->now.serving || k->next.pid || k->ending) {
+		vx_log(VX_LOG_WARN, "no server can take over now");
+		return;
+	}
+	if (vx_program_renew(&k->program, &e) < 0 || start(k, &k->next, &e) < 0) {
+		vx_log(VX_LOG_ERROR, "no server can take over: %s", e.why);
+		return;
+	}
+	k->prepare_by_ns = vx_now_ns() + PREPARE_NS;
+}
+
+static void on_signals(struct keeper *k)
+{
+	struct signalfd_siginfo s;
+
+	while (read(k->signals, &s, sizeof s) == sizeof s) {
+		if (s.ssi_signo == SIGCHLD)
+			on_deaths(k);
+		else if (s.ssi_signo == SIGHUP)
+			begin_upgrade(k);
+		else
+			begin_end(k);
+	}
+}
+
+/* ---- the loop ---- */
+
+static bool is_due(uint64_t when_ns)
+{
+	return when_ns && vx_now_ns() >= when_ns;
+}
+
+static void on_time(struct keeper *k)
+{
+	struct vx_err e;
+
+	if ((is_due(k->end_by_ns) || is_due(k->drain_by_ns)) && k->now.pid) {
+		kill(k->now.pid, SIGKILL);
+		k->end_by_ns = k->drain_by_ns = 0;
+	}
+	if (is_due(k->prepare_by_ns)) {
+		kill(k->next.pid, SIGKILL);
+		k->prepare_by_ns = 0;
+	}
+	if (!k->now.pid && k->is_mounted && vx_mounting_gone(&k->mounted))
+		k->done = true;
+	if (k->unserved_since_ns && !k->done && vx_now_ns() - k->unserved_since_ns > (uint64_t)(k->o->timeout * 1e9)) {
+		vx_log(VX_LOG_ERROR, "no server has come up for %.0f s: the mount ends", k->o->timeout);
+		vx_mounting_detach(&k->mounted);
+		k->status = VX_EXIT_MOUNT;
+		k->done = true;
+	}
+	if (k->done || k->ending || k->now.pid || !is_due(k->start_at_ns))
+		return;
+	if (start(k, &k->now, &e) < 0) {
+		vx_log(VX_LOG_ERROR, "%s", e.why);
+		start_next_server(k, BACKOFF_MAX_NS);
+	}
+}
+
+static int until(uint64_t when_ns, int ms)
+{
+	uint64_t now = vx_now_ns(), left = when_ns > now ? when_ns - now : 0;
+
+	if (!when_ns)
+		return ms;
+	left = left / VX_MS + 1;
+	return ms < 0 || left < (uint64_t)ms ? (int)vx_min_u64(left, 1 << 30) : ms;
+}
+
+static int next_timeout(const struct keeper *k)
+{
+	int ms = until(k->end_by_ns, -1);
+
+	ms = until(k->drain_by_ns, ms);
+	ms = until(k->prepare_by_ns, ms);
+	ms = until(k->now.pid ? 0 : k->start_at_ns, ms);
+	if (k->unserved_since_ns)
+		ms = until(vx_now_ns() + LOOK_NS, ms);
+	return ms;
+}
+
+static bool is_heard(const struct vx_child *c)
+{
+	return c->pid && !c->deaf;
+}
+
+static void turn(struct keeper *k)
+{
+	struct pollfd p[] = {
+	    {.fd = k->signals, .events = POLLIN},
+	    {.fd = is_heard(&k->now) ? k->now.questions : -1, .events = POLLIN},
+	    {.fd = is_heard(&k->now) ? k->now.news : -1, .events = POLLIN},
+	    {.fd = is_heard(&k->next) ? k->next.news : -1, .events = POLLIN},
+	};
+
+	if (poll(p, VX_ARRAY_LEN(p), next_timeout(k)) < 0)
+		return;
+	if (p[1].revents & POLLIN)
+		on_question(k, &k->now);
+	if (p[2].revents & POLLIN)
+		on_news(k, &k->now);
+	if (p[3].revents & POLLIN)
+		on_news(k, &k->next);
+	/* The end of a link comes before the signal, by much where a server takes its time to end. */
+	k->now.deaf |= ((p[1].revents | p[2].revents) & (POLLIN | POLLHUP)) == POLLHUP;
+	k->next.deaf |= (p[3].revents & (POLLIN | POLLHUP)) == POLLHUP;
+	if (p[0].revents)
+		on_signals(k);
+	on_time(k);
+}
+
+static void clean_up(struct keeper *k)
+{
+	if (k->is_mounted && k->status)
+		vx_mounting_detach(&k->mounted);
+	for (struct vx_child *c = &k->now; c; c = c == &k->now ? &k->next : NULL)
+		if (c->pid) {
+			kill(c->pid, SIGKILL);
+			waitpid(c->pid, NULL, 0);
+			vx_child_done(c);
+		}
+	vx_mounting_free(&k->mounted);
+	vx_backings_free(&k->backings);
+	vx_program_done(&k->program);
+	if (k->ro >= 0)
+		close(k->ro);
+	if (k->rw >= 0)
+		close(k->rw);
+	if (k->table >= 0)
+		close(k->table);
+	if (k->signals >= 0)
+		close(k->signals);
+}
+
+int vx_keeper_run(const struct vx_options *o, char **argv, int report)
+{
+	struct keeper k = {.o = o,
+			   .program.fd = -1,
+			   .mounted.fd = -1,
+			   .table = -1,
+			   .rw = -1,
+			   .ro = -1,
+			   .signals = -1,
+			   .report = report,
+			   .now = {.questions = -1, .news = -1},
+			   .next = {.questions = -1, .news = -1}};
+	struct vx_err e = {0};
+
+	prctl(PR_SET_NAME, "voxfs-keeper");
+	if (vx_mounting_check(o->mountpoint, &e) < 0 || prepare(&k, argv, &e) < 0 || start(&k, &k.now, &e) < 0)
+		give_up(&k, VX_EXIT_MOUNT, &e);
+	while (!k.done)
+		turn(&k);
+	clean_up(&k);
+	return k.status;
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * In order: take the identity, enter the sandbox, read the metadata (from the table, when another server has read it
+ * before), and only when the keeper says so touch the connection and what the server before has left.
+ */
+#include "fs/server.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "fs/confine.h"
+#include "fs/faults.h"
+#include "fs/notify.h"
+#include "fs/session.h"
+#include "sched/docs.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#define EXIT_MOUNT 32
+#define DRAIN_NS (2 * VX_SEC)
+
+struct server {
+	struct vx_options *o;
+	struct vx_inherited inherited;
+	struct vx_broker *broker;
+	struct vx_table *table;
+	struct vx_fs *fs;
+	struct vx_session *session;
+	struct vx_sandbox_report sandbox;
+	_Atomic bool ending; /* the keeper has asked for the end, or is gone */
+	_Atomic bool draining, orphaned;
+};
+
+static int complain(const struct server *s, const struct vx_err *e)
+{
+	if (s->inherited.out == VX_OUT_SYSLOG)
+		vx_log(VX_LOG_ERROR, "%s", e->why);
+	else
+		fprintf(stderr, "voxfs: %s\n", e->why[0] ? e->why : strerror(-e->code));
+	return EXIT_MOUNT;
+}
+
+/* The keeper has the signals of a terminal or an init system; it says what they mean. */
+static void leave_signals_to_keeper(void)
+{
+	static const int theirs[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGQUIT};
+
+	for (size_t i = 0; i < VX_ARRAY_LEN(theirs); i++)
+		signal(theirs[i], SIG_IGN);
+}
+
+static void leave_terminal(const struct server *s)
+{
+	int null;
+
+	if (s->inherited.out != VX_OUT_DETACH)
+		return;
+	vx_log_to_syslog();
+	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (null < 0)
+		return;
+	dup2(null, STDIN_FILENO);
+	dup2(null, STDOUT_FILENO);
+	dup2(null, STDERR_FILENO);
+	close(null);
+}
+
+/* A list of volumes may be named relative to where the user was. */
+static void leave_directory(struct vx_options *o)
+{
+	char *real = o->source[0] == '/' ? NULL : realpath(o->source, NULL);
+
+	if (real) {
+		free(o->source);
+		o->source = real;
+	}
+	if (chdir("/") < 0)
+		vx_log(VX_LOG_WARN, "cannot leave the directory: %s", strerror(errno));
+}
+
+/* ---- news from the keeper ---- */
+
+/* Waits for the word to begin. */
+static int await_start(struct server *s, struct vx_tell *t, int *fd, struct vx_err *e)
+{
+	int r;
+
+	if (vx_broker_tell(s->broker, VX_NEWS_PREPARED) < 0 || (r = vx_broker_hear(s->broker, t, fd)) < 0)
+		return vx_fail(e, -EPIPE, "the keeper is gone");
+	if (t->news == VX_NEWS_START && *fd >= 0)
+		return 0;
+	if (*fd >= 0)
+		close(*fd);
+	return vx_fail(e, -ECANCELED, "the mount ends");
+}
+
+static void *listen_main(void *arg)
+{
+	struct server *s = arg;
+	struct vx_tell t;
+	int r;
+
+	do
+		r = vx_broker_hear(s->broker, &t, NULL);
+	while (r == 0 && t.news != VX_NEWS_STOP && t.news != VX_NEWS_DRAIN);
+	if (r == 0 && t.news == VX_NEWS_DRAIN)
+		s->draining = true;
+	else
+		s->ending = true;
+	s->orphaned = r < 0;
+	vx_session_stop(s->session);
+	return NULL;
+}
+
+/* ---- what the server before has left ---- */
+
+static void on_suspect(void *ctx, const struct vx_mark_key *k, unsigned deaths)
+{
+	struct server *s = ctx;
+	const struct vx_source *src = vx_source_find(s->fs->sources, s->fs->nsources, k->source);
+	const struct vx_scale *scale = src && k->mip < src->meta->nscales ? &src->meta->scales[k->mip] : NULL;
+	struct vx_cell cell = {
+	    .at = {k->cell[0], k->cell[1], k->cell[2]}, .slab = k->slab, .time = src ? src->time : 0};
+	char name[512] = "?";
+
+	if (scale && k->grid < scale->ngrids && k->slab < scale->grids[k->grid].slabs &&
+	    cell.at[0] < scale->grids[k->grid].cells[0] && cell.at[1] < scale->grids[k->grid].cells[1] &&
+	    cell.at[2] < scale->grids[k->grid].cells[2])
+		src->meta->format->chunk_name(scale, k->grid, &cell, name, sizeof name);
+	vx_log(VX_LOG_WARN, "the server died while it worked on chunk %s of %s: %u time%s%s", name,
+	       src ? src->name : "?", deaths, deaths == 1 ? "" : "s",
+	       deaths >= VX_TABLE_POISON ? "; it is not tried again" : "");
+}
+
+/* Was it the work that killed it? Not when somebody else did. */
+static void judge_death(struct server *s, int death)
+{
+	if (death == 0 || death == SIGKILL || death == SIGTERM)
+		vx_table_forgive(s->table);
+	else
+		vx_table_count_death(s->table, on_suspect, s);
+}
+
+static int begin(struct server *s, const struct vx_tell *t, int fd, struct vx_err *e)
+{
+	int r;
+
+	s->fs->starts = t->starts;
+	s->fs->keeper_pid = t->keeper_pid;
+	judge_death(s, t->death);
+	r = vx_session_new(&s->session, s->fs, fd, e);
+	if (r < 0)
+		return r;
+	if (vx_session_resume(s->session))
+		vx_session_passthrough(s->session);
+	r = vx_fs_take_over(s->fs, e);
+	if (r == 0)
+		r = vx_notifier_start(&s->fs->notifier, s->fs, e);
+	return r < 0 ? r : vx_session_start(s->session, e);
+}
+
+/* ---- the end ---- */
+
+static void end(struct server *s)
+{
+	if (s->draining) {
+		/* What is not answered by then, the next server will be asked again. Nothing else of this process
+		 * matters: the table holds what the next one needs. */
+		vx_session_drain(s->session, vx_now_ns() + DRAIN_NS);
+		_exit(0);
+	}
+	if (!s->ending)
+		vx_broker_tell(s->broker, VX_NEWS_UNMOUNTED);
+	vx_session_end(s->session, !s->orphaned); /* without a keeper nobody has taken the mount away */
+	vx_notifier_stop(&s->fs->notifier);
+	vx_arena_set_sharer(vx_cache_arena(s->fs->cache), NULL); /* the connection's end gives back what it knew */
+}
+
+static int serve(struct server *s, struct vx_err *e)
+{
+	struct vx_tell t;
+	pthread_t listener;
+	int fd, r = await_start(s, &t, &fd, e);
+
+	if (r < 0)
+		return r;
+	r = begin(s, &t, fd, e);
+	if (r == 0)
+		r = -pthread_create(&listener, NULL, listen_main, s);
+	if (r < 0) {
+		if (s->session)
+			end(s);
+		return r;
+	}
+	leave_terminal(s);
+	vx_broker_tell(s->broker, VX_NEWS_SERVING);
+	vx_session_wait(s->session);
+	end(s);
+	vx_broker_hush(s->broker);
+	pthread_join(listener, NULL);
+	return 0;
+}
+
+int vx_server_run(struct vx_options *o, const struct vx_inherited *h)
+{
+	struct server s = {.o = o, .inherited = *h};
+	struct vx_arena *arena = NULL;
+	struct vx_err e = {0};
+	int r;
+
+	prctl(PR_SET_NAME, "voxfs");
+	leave_signals_to_keeper();
+	leave_directory(o);
+	if (h->out == VX_OUT_SYSLOG)
+		vx_log_to_syslog();
+	r = vx_broker_new(&s.broker, h);
+	if (r < 0)
+		vx_fail(&e, r, "no memory");
+	if (r == 0)
+		r = vx_table_attach(&s.table, h->table, &e);
+	if (r == 0)
+		r = vx_confine(o, h->arena, &s.sandbox, &e);
+	if (r == 0)
+		r = vx_arena_on(&arena, h->arena, -1, vx_table_note(s.table), &e);
+	if (r == 0)
+		r = vx_fs_new(&s.fs, o, arena, s.table, s.broker, &e);
+	if (r == 0) {
+		s.fs->sandbox = &s.sandbox;
+		vx_faults_catch(s.table);
+		r = serve(&s, &e);
+	}
+	vx_fs_free(&s.fs);
+	vx_session_free(&s.session); /* last: until its end the cache may give back what it registered */
+	vx_table_detach(&s.table);
+	vx_broker_free(&s.broker);
+	return r < 0 && !s.ending ? complain(&s, &e) : 0;
+}
+
+int vx_server_try(const struct vx_options *o)
+{
+	struct vx_err e = {0};
+	struct vx_fs *fs = NULL;
+	int r = vx_fs_new(&fs, o, NULL, NULL, NULL, &e);
+
+	vx_fs_free(&fs);
+	if (r < 0)
+		fprintf(stderr, "voxfs: %s\n", e.why[0] ? e.why : strerror(-e.code));
+	return r < 0 ? EXIT_MOUNT : 0;
+}

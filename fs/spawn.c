@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Descriptors are close-on-exec everywhere; the four that a server inherits lose that between fork and exec.
+ */
+#include "fs/spawn.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+extern char **environ;
+
+int vx_program_init(struct vx_program *p, char **argv, struct vx_err *e)
+{
+	char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+
+	p->fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	p->argv = argv;
+	if (p->fd < 0 || n < 0)
+		return vx_fail(e, -errno, "cannot find the program that runs: %s", strerror(errno));
+	path[n] = 0;
+	p->path = strdup(path);
+	p->cwd = getcwd(NULL, 0);
+	return p->path && p->cwd ? 0 : vx_fail(e, -ENOMEM, "no memory");
+}
+
+int vx_program_renew(struct vx_program *p, struct vx_err *e)
+{
+	int fd = open(p->path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return vx_fail(e, -errno, "cannot open %s: %s", p->path, strerror(errno));
+	close(p->fd);
+	p->fd = fd;
+	return 0;
+}
+
+void vx_program_done(struct vx_program *p)
+{
+	if (p->fd >= 0)
+		close(p->fd);
+	free(vx_steal(p->path));
+	free(vx_steal(p->cwd));
+}
+
+static void hand_down(int fd)
+{
+	if (fd >= 0)
+		fcntl(fd, F_SETFD, 0);
+}
+
+/* In the child. Returns only when it fails. */
+static void become_server(const struct vx_program *p, int questions, int news, int table, int arena, enum vx_out out)
+{
+	sigset_t none;
+	char text[64];
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	snprintf(text, sizeof text, "%d,%d,%d,%d,%d", questions, news, table, arena, out);
+	if (setenv(VX_SERVER_ENV, text, 1) < 0 || chdir(p->cwd) < 0)
+		return;
+	hand_down(questions);
+	hand_down(news);
+	hand_down(table);
+	hand_down(arena);
+	fexecve(p->fd, p->argv, environ);
+}
+
+int vx_child_start(struct vx_child *c, const struct vx_program *p, int table, int arena, enum vx_out out,
+		   struct vx_err *e)
+{
+	int q[2] = {-1, -1}, n[2] = {-1, -1};
+	pid_t pid = -1;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, q) == 0 &&
+	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, n) == 0)
+		pid = fork();
+	if (pid == 0) {
+		become_server(p, q[1], n[1], table, arena, out);
+		_exit(127);
+	}
+	if (pid < 0)
+		vx_fail(e, -errno, "cannot start a server: %s", strerror(errno));
+	for (int i = 0; i < 2; i++) {
+		if (q[i] >= 0 && (i == 1 || pid < 0))
+			close(q[i]);
+		if (n[i] >= 0 && (i == 1 || pid < 0))
+			close(n[i]);
+	}
+	if (pid < 0)
+		return -EAGAIN;
+	*c = (struct vx_child){.pid = pid, .questions = q[0], .news = n[0]};
+	return 0;
+}
+
+void vx_child_done(struct vx_child *c)
+{
+	if (!c->pid)
+		return;
+	close(c->questions);
+	close(c->news);
+	*c = (struct vx_child){.questions = -1, .news = -1};
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Starting a server: fork, exec of the program the keeper came from (or of the one installed since), with the
+ * descriptors that it needs and no others. One thread.
+ */
+#ifndef VX_FS_SPAWN_H
+#define VX_FS_SPAWN_H
+
+#include "base/err.h"
+#include "fs/proto.h"
+
+#include <sys/types.h>
+
+struct vx_program {
+	int fd;     /* what is executed: the very file, whatever has come to stand under its name */
+	char *path; /* its name, for the next one */
+	char *cwd;  /* where relative names in the arguments begin */
+	char **argv;
+};
+int vx_program_init(struct vx_program *p, char **argv, struct vx_err *e);
+/* The file that stands under the name now. */
+int vx_program_renew(struct vx_program *p, struct vx_err *e);
+void vx_program_done(struct vx_program *p);
+
+struct vx_child {
+	pid_t pid; /* 0: none */
+	int questions, news;
+	bool prepared, serving, deaf; /* deaf: it has closed its end of a link */
+	uint64_t served_since_ns;
+};
+
+int vx_child_start(struct vx_child *c, const struct vx_program *p, int table, int arena, enum vx_out out,
+		   struct vx_err *e);
+/* After its death. */
+void vx_child_done(struct vx_child *c);
+
+#endif

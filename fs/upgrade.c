@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the mount says of its keeper comes from the server, which nobody trusts: the process must be one of ours, and
+ * must have been started for this very mount.
+ */
+#include "fs/upgrade.h"
+#include "base/clock.h"
+
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#define WAIT_NS (150 * VX_SEC) /* longer than the keeper waits for a new server */
+
+struct mount_state {
+	long long keeper, starts;
+};
+
+static int ask(const char *mountpoint, struct mount_state *ret, struct vx_err *e)
+{
+	VX_AUTO_FREE char *path = NULL;
+	json_t *root, *keeper, *starts;
+	int r = 0;
+
+	if (asprintf(&path, "%s/.voxfs/stats.json", mountpoint) < 0) {
+		path = NULL;
+		return vx_fail(e, -ENOMEM, "no memory");
+	}
+	root = json_load_file(path, 0, NULL);
+	keeper = json_object_get(json_object_get(root, "keeper"), "pid");
+	starts = json_object_get(json_object_get(root, "server"), "starts");
+	if (!json_is_integer(keeper) || !json_is_integer(starts))
+		r = vx_fail(e, -EINVAL, "%s is no mount of voxfs (it has no readable .voxfs/stats.json)", mountpoint);
+	else
+		*ret = (struct mount_state){.keeper = json_integer_value(keeper), .starts = json_integer_value(starts)};
+	json_decref(root);
+	return r;
+}
+
+/* True when an argument of the process is the mount point. */
+static bool is_started_for(long long pid, const char *mountpoint)
+{
+	VX_AUTO_FREE char *want = realpath(mountpoint, NULL);
+	char path[64], text[16384], *arg;
+	FILE *f;
+	size_t n;
+
+	snprintf(path, sizeof path, "/proc/%lld/comm", pid);
+	f = fopen(path, "re");
+	n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+	if (f)
+		fclose(f);
+	text[n] = 0;
+	if (strcmp(text, "voxfs-keeper\n") || !want)
+		return false;
+	snprintf(path, sizeof path, "/proc/%lld/cmdline", pid);
+	f = fopen(path, "re");
+	n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+	if (f)
+		fclose(f);
+	text[n] = 0;
+	for (arg = text; arg < text + n; arg += strlen(arg) + 1) {
+		VX_AUTO_FREE char *real = realpath(arg, NULL);
+
+		if (real && !strcmp(real, want))
+			return true;
+	}
+	return false;
+}
+
+int vx_upgrade(const char *mountpoint, struct vx_err *e)
+{
+	const struct timespec step = {.tv_nsec = (long)(10 * VX_MS)};
+	struct mount_state before, now;
+	uint64_t give_up = vx_now_ns() + WAIT_NS;
+	int r = ask(mountpoint, &before, e);
+
+	if (r < 0)
+		return r;
+	if (before.keeper <= 1 || !is_started_for(before.keeper, mountpoint))
+		return vx_fail(e, -EPERM, "process %lld is not the keeper of %s", before.keeper, mountpoint);
+	if (kill((pid_t)before.keeper, SIGHUP) < 0)
+		return vx_fail(e, -errno, "cannot tell process %lld: %s", before.keeper, strerror(errno));
+	while (vx_now_ns() < give_up) {
+		if ((r = ask(mountpoint, &now, e)) < 0)
+			return r;
+		if (now.starts > before.starts)
+			return 0;
+		nanosleep(&step, NULL);
+	}
+	return vx_fail(e, -ETIMEDOUT, "no new server has come up; the log says why");
+}
