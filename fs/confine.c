@@ -4,12 +4,15 @@
  */
 #include "fs/confine.h"
 #include "fs/privileges.h"
+#include "sched/cloudpath.h"
 
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#define FILE_URL "file://"
 
 struct needs {
 	char **path;
@@ -41,15 +44,18 @@ static int add(struct needs *k, char *path)
 	return 0;
 }
 
-/* The directory of a cloudpath on a local disk; what follows a bar names a format. */
+/* The directory of a cloudpath on a local disk. What is no cloudpath is refused where it is opened. */
 static int add_cloudpath(struct needs *k, const char *cloudpath)
 {
-	const char *file = strstr(cloudpath, "file://");
-	const char *path = file ? file + strlen("file://") : cloudpath;
+	struct vx_cloudpath c;
+	int r = vx_cloudpath_parse(&c, cloudpath, NULL);
 
-	if (path[0] != '/')
-		return 0;
-	return add(k, strndup(path, strcspn(path, "|")));
+	if (r < 0)
+		return r == -ENOMEM ? r : 0;
+	if (!strncmp(c.url, FILE_URL, strlen(FILE_URL)) && c.url[strlen(FILE_URL)] == '/')
+		r = add(k, strdup(c.url + strlen(FILE_URL)));
+	vx_cloudpath_done(&c);
+	return r;
 }
 
 static int add_listed(struct needs *k, const char *config)

@@ -52,6 +52,7 @@ static int has_first_chunk(struct vx_opening *o, const char *dir, unsigned rank,
 	VX_AUTO_BUF struct vx_buf *b = NULL;
 	VX_AUTO_FREE char *at = vx_opening_key(o, dir), *key = NULL;
 	char name[2 * VX_ARRAY_RANK_MAX + 1] = "";
+	struct vx_err found = {0};
 	int r;
 
 	for (unsigned i = 0; i < rank; i++) {
@@ -59,10 +60,13 @@ static int has_first_chunk(struct vx_opening *o, const char *dir, unsigned rank,
 		name[2 * i + 1] = i + 1 < rank ? separator : 0;
 	}
 	key = at ? vx_path_join(at, name) : NULL;
-	r = key ? vx_doc_read(o->store, key, 1, &b, e) : vx_fail(e, -ENOMEM, "no memory");
+	r = key ? vx_doc_read(o->store, key, 1, &b, &found) : vx_fail(&found, -ENOMEM, "no memory");
 	if (r == -ENODATA || r == -EACCES)
 		return 0;
-	return r == 0 || r == -EBADMSG ? 1 : r; /* usually larger than what is wanted of it */
+	if (r == 0 || r == -EBADMSG)
+		return 1; /* usually larger than what is wanted of it */
+	*e = found;
+	return r;
 }
 
 /* Early writers did not put it down. */
