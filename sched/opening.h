@@ -12,8 +12,9 @@ struct vx_opening {
 	struct vx_fetcher *fetcher;
 	const struct vx_source_spec *spec;
 	struct vx_cloudpath path;
-	struct vx_store *store; /* metadata is read from it */
-	char *name;             /* of the volume, or what their names begin with */
+	struct vx_store *store; /* metadata is read from it, and chunks */
+	unsigned *store_users;
+	char *name; /* of the volume, or what their names begin with */
 	struct vx_sources *to;
 	unsigned before;      /* sources that were there */
 	bool forced;          /* only one document will do: when it is no JSON, that is the verdict */

@@ -10,6 +10,14 @@
 
 /* ---- sources ---- */
 
+static void leave_store(struct vx_store **store, unsigned *users)
+{
+	if (!users || --*users)
+		return;
+	vx_store_close(store);
+	free(users);
+}
+
 void vx_source_close(struct vx_source **ps)
 {
 	struct vx_source *s = vx_steal(*ps);
@@ -23,7 +31,7 @@ void vx_source_close(struct vx_source **ps)
 		free(s->info[i]);
 	free(s->info);
 	if (!s->volume) {
-		vx_store_close(&s->store);
+		leave_store(&s->store, s->store_users);
 		vx_volume_free(&s->meta);
 		free(s->name);
 		free(s->url);
@@ -225,8 +233,11 @@ int vx_opening_add(struct vx_opening *o, const char *suffix, struct vx_volume *v
 	else if (o->to->next_id >= VX_MAX_SOURCE_ID)
 		r = vx_fail(e, -EFBIG, "all volumes together have too many time points");
 	else
-		r = vx_store_open(&s->store, o->fetcher, o->path.url, e);
+		r = 0;
 	if (r == 0) {
+		s->store = o->store;
+		s->store_users = o->store_users;
+		++*s->store_users;
 		s->id = o->to->next_id++;
 		r = add_times(s, o->to, e);
 	}
@@ -344,8 +355,13 @@ static int open_wanted(struct vx_opening *o, struct vx_err *e)
 
 static int open_path(struct vx_opening *o, struct vx_err *e)
 {
-	int r = vx_store_open(&o->store, o->fetcher, o->path.url, e);
+	int r;
 
+	o->store_users = malloc(sizeof *o->store_users);
+	if (!o->store_users)
+		return vx_fail(e, -ENOMEM, "no memory");
+	*o->store_users = 1;
+	r = vx_store_open(&o->store, o->fetcher, o->path.url, e);
 	if (r < 0)
 		return r;
 	o->name = o->spec->name ? strdup(o->spec->name) : vx_cloudpath_name(&o->path);
@@ -366,7 +382,7 @@ int vx_sources_open(struct vx_sources *to, struct vx_fetcher *f, const struct vx
 
 	if (r == 0)
 		r = open_path(&o, e);
-	vx_store_close(&o.store);
+	leave_store(&o.store, o.store_users);
 	vx_cloudpath_done(&o.path);
 	free(o.name);
 	return r;

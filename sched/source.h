@@ -20,6 +20,7 @@ struct vx_source {
 	char *url;   /* as shown to users: no secrets */
 	struct vx_volume *meta;
 	struct vx_store *store;
+	unsigned *store_users; /* volumes of one cloudpath have one store, which has read the metadata already */
 	bool fill_missing;
 	uint32_t time;            /* which time point; 0 where there is one alone */
 	struct vx_source *volume; /* whose time point this is and who owns name, url, meta and store; else NULL */
