@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Cloudpaths in all their spellings.
  */
-#include "sched/cloudpath.h"
 #include "../lib/vxtest.h"
+#include "sched/cloudpath.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Groups: what attributes of OME-Zarr and N5 say of the arrays in them, and the volumes those become.
  */
-#include "vol/image.h"
 #include "../lib/vxtest.h"
+#include "vol/image.h"
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Metadata of arrays: Zarr v2, Zarr v3 and N5, what is taken, what is refused and with which sentence.
  */
-#include "vol/image.h"
 #include "../lib/vxtest.h"
+#include "vol/image.h"
 
 #include <stdio.h>
 #include <string.h>
