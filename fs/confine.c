@@ -5,12 +5,15 @@
 #include "fs/confine.h"
 #include "fetch/fetch.h"
 #include "fs/privileges.h"
+#include "sched/cloudpath.h"
 
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#define FILE_URL "file://"
 
 struct paths {
 	char **at;
@@ -65,23 +68,20 @@ static void add_secret(void *ctx, const char *path)
 	k->failed |= add(&k->files, strdup(path)) < 0;
 }
 
-/* The directory of a cloudpath on a local disk; what follows a bar names a format. */
+/* What is no cloudpath is refused where it is opened. */
 static int add_cloudpath(struct needs *k, const char *cloudpath)
 {
-	static const char *const formats[] = {"precomputed://", "zarr://", "zarr2://", "zarr3://", "n5://"};
-	const char *url = cloudpath;
+	struct vx_cloudpath c;
+	int r = vx_cloudpath_parse(&c, cloudpath, NULL);
 
-	for (size_t i = 0; i < VX_ARRAY_LEN(formats); i++)
-		if (!strncmp(url, formats[i], strlen(formats[i]))) {
-			url += strlen(formats[i]);
-			break;
-		}
-	if (!strncmp(url, "file://", strlen("file://")))
-		url += strlen("file://");
-	if (url[0] == '/')
-		return add(&k->sources, strndup(url, strcspn(url, "|")));
-	vx_fetch_secret_places(url, add_secret, k);
-	return k->failed ? -ENOMEM : 0;
+	if (r < 0)
+		return r == -ENOMEM ? r : 0;
+	if (!strncmp(c.url, FILE_URL, strlen(FILE_URL)) && c.url[strlen(FILE_URL)] == '/')
+		r = add(&k->sources, strdup(c.url + strlen(FILE_URL)));
+	else
+		vx_fetch_secret_places(c.url, add_secret, k);
+	vx_cloudpath_done(&c);
+	return r < 0 || k->failed ? -ENOMEM : 0;
 }
 
 static int add_listed(struct needs *k, const char *config)

@@ -41,11 +41,8 @@ static int start_fetcher(struct vx_fs *fs, struct vx_err *e)
 	return vx_fetcher_new(&fs->fetcher, &f, fs->pool, e);
 }
 
-static int make_info(struct vx_fs *fs, struct vx_err *e)
+static void warn_of_bad_scales(const struct vx_fs *fs)
 {
-	fs->info = calloc(fs->nsources, sizeof *fs->info);
-	if (!fs->info)
-		return vx_fail(e, -ENOMEM, "no memory");
 	for (unsigned i = 0; i < fs->nsources; i++) {
 		const struct vx_source *s = fs->sources[i];
 
@@ -54,12 +51,8 @@ static int make_info(struct vx_fs *fs, struct vx_err *e)
 
 			if (bad->code)
 				vx_log(VX_LOG_WARN, "%s: scale %u cannot be read: %s", s->name, m, bad->why);
-			fs->info[i][m] = vx_info_json(s->meta, m, s->name, s->url);
-			if (!fs->info[i][m])
-				return vx_fail(e, -ENOMEM, "no memory");
 		}
 	}
-	return 0;
 }
 
 static int start_engine(struct vx_fs *fs, struct vx_err *e)
@@ -89,8 +82,9 @@ static int build(struct vx_fs *fs, struct vx_arena **arena, struct vx_err *e)
 	if (r < 0 || (r = vx_nodes_new(&fs->nodes, fs->table)) < 0)
 		return vx_fail(e, r, "no memory");
 	vx_docs_remember(fs->table, fs->pool);
-	if ((r = start_fetcher(fs, e)) < 0 || (r = vx_volumes_open(fs, e)) < 0 || (r = make_info(fs, e)) < 0)
+	if ((r = start_fetcher(fs, e)) < 0 || (r = vx_volumes_open(fs, e)) < 0)
 		return r;
+	warn_of_bad_scales(fs);
 	if ((r = vx_cache_new(&fs->cache, fs->opt->cache, fs->pool, vx_steal(*arena), e)) < 0 ||
 	    (r = start_engine(fs, e)) < 0)
 		return r;
@@ -134,7 +128,7 @@ static struct vx_source *source_of(void *ctx, uint32_t id)
 {
 	struct vx_fs *fs = ctx;
 
-	return id < fs->nsources ? fs->sources[id] : NULL;
+	return vx_source_find(fs->sources, fs->nsources, id);
 }
 
 static bool is_sound_view(void *ctx, struct vx_view *v, uint32_t source)
@@ -183,12 +177,8 @@ void vx_fs_free(struct vx_fs **pfs)
 	vx_engine_free(&fs->engine);
 	vx_boxes_free(&fs->boxes);
 	vx_cache_free(&fs->cache);
-	for (unsigned i = 0; i < fs->nsources; i++) {
-		for (unsigned m = 0; fs->info && m < VX_MAX_SCALES; m++)
-			free(fs->info[i][m]);
+	for (unsigned i = 0; i < fs->nsources; i++)
 		vx_source_close(&fs->sources[i]);
-	}
-	free(fs->info);
 	free(fs->sources);
 	vx_fetcher_free(&fs->fetcher);
 	vx_handles_free(&fs->handles);

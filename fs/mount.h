@@ -25,7 +25,6 @@ struct vx_fs {
 	struct vx_fetcher *fetcher;
 	struct vx_source **sources;
 	unsigned nsources;
-	char *(*info)[VX_MAX_SCALES]; /* info.json of each source and scale */
 	struct vx_cache *cache;
 	struct vx_engine *engine;
 	struct vx_boxes *boxes;

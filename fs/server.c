@@ -122,9 +122,10 @@ static void *listen_main(void *arg)
 static void on_suspect(void *ctx, const struct vx_mark_key *k, unsigned deaths)
 {
 	struct server *s = ctx;
-	const struct vx_source *src = k->source < s->fs->nsources ? s->fs->sources[k->source] : NULL;
+	const struct vx_source *src = vx_source_find(s->fs->sources, s->fs->nsources, k->source);
 	const struct vx_scale *scale = src && k->mip < src->meta->nscales ? &src->meta->scales[k->mip] : NULL;
-	struct vx_cell cell = {.at = {k->cell[0], k->cell[1], k->cell[2]}, .slab = k->slab};
+	struct vx_cell cell = {
+	    .at = {k->cell[0], k->cell[1], k->cell[2]}, .slab = k->slab, .time = src ? src->time : 0};
 	char name[512] = "?";
 
 	if (scale && k->grid < scale->ngrids && k->slab < scale->grids[k->grid].slabs &&

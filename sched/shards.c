@@ -81,6 +81,7 @@ int vx_shard_join_locked(struct vx_engine *g, struct vx_task *t)
 	x->grid = t->key.grid;
 	x->cell = t->key.cell;
 	vx_shard_find(s->sharding, s->grids[x->grid].cells, x->cell.at, x->cell.slab, &x->at);
+	vx_shard_find_time(s->sharding, x->cell.time, &x->at);
 	t->shard = x;
 	enter_locked(g, x);
 	return 0;
