@@ -39,8 +39,11 @@ bool vx_store_is_local(const struct vx_store *s);
 struct vx_fetched {
 	struct vx_err err;         /* code 0: fine. -ENODATA: the store does not have it. Others as in
 				      DESIGN's table:   -EACCES, -EHOSTUNREACH, -ETIMEDOUT, -EIO, -EBADMSG
-				      (larger than the cap), -ECANCELED */
-	struct vx_buf *body;       /* NULL on error; the receiver owns the reference */
+				      (larger than the cap, or a range that is not there), -ECANCELED */
+	struct vx_buf *body;       /* NULL on error and when not modified; the receiver owns the reference */
+	bool not_modified;         /* the object still is what if_none_match named */
+	uint64_t total;            /* the object's whole size where the store said it, else 0 */
+	char etag[72];             /* as the server said it, else "" */
 	char content_encoding[16]; /* lower case; HTTP's header, or "gzip", "br", "zstd" told by a
 				      suffix on disk;
 				      "" when nothing was said */
@@ -52,7 +55,14 @@ struct vx_fetch {
 	char key[1024];  /* "8_8_8/0-64_0-64_0-64", "info" */
 	uint64_t cap;    /* refuse bodies of more bytes */
 	uint64_t expect; /* likely size, 0 if unknown: sizes the first buffer */
-	bool suffixes;   /* on disk, also look for key.gz, key.br, key.zstd */
+	bool suffixes;   /* on disk, also look for key.gz, key.br, key.zstd; not with a range */
+	/* Bytes wanted: all of them (len 0), [off, off + len), or, with `suffix`, the object's last `len`. The body
+	 * then has exactly these, of a smaller object's suffix all; an object that ends earlier is -EBADMSG. */
+	struct {
+		uint64_t off, len;
+		bool suffix;
+	} range;
+	char if_none_match[72];                                   /* an etag, "": none; remote stores only */
 	void (*done)(struct vx_fetch *r, struct vx_fetched *got); /* exactly once; `got` lives during the call only;
 								     may submit and may free `r`; holds no lock */
 	/* private to fetch/ */

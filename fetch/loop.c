@@ -90,6 +90,7 @@ static void fail(struct vx_fetcher *f, struct vx_transfer *t, enum vx_fault faul
 static void release_easy(struct vx_fetcher *f, struct vx_transfer *t)
 {
 	curl_multi_remove_handle(f->multi, t->easy);
+	vx_transfer_release(t);
 	f->idle[f->idle_count++] = vx_steal(t->easy);
 	f->running_count--;
 	f->active--;
@@ -110,7 +111,7 @@ static void rest(struct vx_fetcher *f, struct vx_transfer *t, uint64_t wait_ms)
 static void attempt_over(struct vx_fetcher *f, struct vx_transfer *t, CURLcode code)
 {
 	enum vx_fault fault = vx_transfer_end(t, code);
-	struct vx_failure failure = {fault, t->status, t->tries, t->retry_after_ms};
+	struct vx_failure failure = {fault, t->answer.status, t->tries, t->answer.retry_after_ms};
 	struct vx_verdict v;
 
 	release_easy(f, t);
@@ -139,7 +140,7 @@ static void cancel(struct vx_fetcher *f, struct vx_transfer *t)
 
 static bool start(struct vx_fetcher *f, struct vx_transfer *t)
 {
-	t->easy = f->idle_count ? f->idle[--f->idle_count] : vx_easy_new(&f->opts, f->headers);
+	t->easy = f->idle_count ? f->idle[--f->idle_count] : vx_easy_new(&f->opts);
 	f->queued--;
 	if (!t->easy)
 		return false;
@@ -234,7 +235,8 @@ static void complete(struct vx_fetcher *f, struct vx_transfer *t)
 	struct vx_fetch *r = t->fetch;
 	struct vx_fetched got = {.err = t->err, .body = t->body};
 
-	memcpy(got.content_encoding, t->content_encoding, sizeof got.content_encoding);
+	if (t->err.code == 0)
+		vx_transfer_tell(t, &got);
 	{
 		VX_LOCK_SCOPE(&f->mtx);
 		vx_list_remove(&t->cancel_link);
@@ -420,9 +422,8 @@ static int make_multi(struct vx_fetcher *f)
 	if (curl_ready != CURLE_OK)
 		return -ENOMEM;
 	f->idle = calloc(f->opts.connections, sizeof *f->idle);
-	f->headers = curl_slist_append(NULL, "Accept-Encoding: gzip, br, zstd");
 	f->multi = curl_multi_init();
-	if (!f->idle || !f->headers || !f->multi)
+	if (!f->idle || !f->multi)
 		return -ENOMEM;
 	curl_multi_setopt(f->multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
 	curl_multi_setopt(f->multi, CURLMOPT_SOCKETDATA, f);
@@ -454,8 +455,6 @@ void vx_loop_done(struct vx_fetcher *f)
 	if (f->multi)
 		curl_multi_cleanup(f->multi); /* calls on_curl_socket */
 	f->multi = NULL;
-	curl_slist_free_all(f->headers);
-	f->headers = NULL;
 	free(f->idle);
 	f->idle = NULL;
 	vx_close_scope(&f->epoll_fd);

@@ -32,7 +32,6 @@ struct vx_fetcher {
 	 * submitter may still be about to write it */
 	int wake_fd, epoll_fd;
 	CURLM *multi;
-	struct curl_slist *headers;
 
 	/* gauges */
 	_Atomic unsigned active, queued;

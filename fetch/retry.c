@@ -65,20 +65,6 @@ struct vx_verdict vx_retry_decide(const struct vx_retry_policy *p, const struct 
 	return (struct vx_verdict){.code = status ? status_code(f->status) : faults[f->fault].code};
 }
 
-uint64_t vx_retry_after_ms(const char *value, size_t len)
-{
-	uint64_t seconds = 0;
-	size_t i = 0;
-
-	while (i < len && (value[i] == ' ' || value[i] == '\t'))
-		i++;
-	for (; i < len && value[i] >= '0' && value[i] <= '9'; i++)
-		seconds = vx_min_u64(seconds * 10 + (uint64_t)(value[i] - '0'), 1000000000);
-	while (i < len && (value[i] == ' ' || value[i] == '\t' || value[i] == '\r' || value[i] == '\n'))
-		i++;
-	return i == len ? seconds * 1000 : 0;
-}
-
 const char *vx_fault_text(enum vx_fault fault)
 {
 	return faults[fault].text;

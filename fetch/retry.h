@@ -7,21 +7,26 @@
 #include "base/vx.h"
 
 /* name, worth trying again, errno at last, sentence. STATUS looks at the HTTP status instead. */
-#define VX_FAULTS(X)                                                                     \
-	X(STATUS, false, EIO, "the store answered")                                      \
-	X(RESOLVE, true, EHOSTUNREACH, "the host's name does not resolve")               \
-	X(CONNECT, true, EHOSTUNREACH, "no connection to the host")                      \
-	X(TLS, true, EHOSTUNREACH, "no TLS session with the host")                       \
-	X(TRUST, false, EHOSTUNREACH, "the host's certificate was not accepted")         \
-	X(CONNECT_TIME, true, ETIMEDOUT, "the host took too long to connect")            \
-	X(STALL, true, ETIMEDOUT, "the store sent nothing for too long")                 \
-	X(CUT, true, EIO, "the connection ended before the whole answer had come")       \
-	X(REDIRECTS, false, EIO, "the store redirects in a circle")                      \
-	X(PROTOCOL, false, EIO, "the store redirects to a URL that may not be followed") \
-	X(MALFORMED, false, EIO, "the store's answer is not understood")                 \
-	X(TOO_BIG, false, EBADMSG, "the object has more bytes than it may have")         \
-	X(MEMORY, false, ENOMEM, "out of memory")                                        \
-	X(CANCELLED, false, ECANCELED, "the request was cancelled")                      \
+#define VX_FAULTS(X)                                                                                           \
+	X(STATUS, false, EIO, "the store answered")                                                            \
+	X(RESOLVE, true, EHOSTUNREACH, "the host's name does not resolve")                                     \
+	X(CONNECT, true, EHOSTUNREACH, "no connection to the host")                                            \
+	X(TLS, true, EHOSTUNREACH, "no TLS session with the host")                                             \
+	X(TRUST, false, EHOSTUNREACH, "the host's certificate was not accepted")                               \
+	X(CONNECT_TIME, true, ETIMEDOUT, "the host took too long to connect")                                  \
+	X(STALL, true, ETIMEDOUT, "the store sent nothing for too long")                                       \
+	X(CUT, true, EIO, "the connection ended before the whole answer had come")                             \
+	X(REDIRECTS, false, EIO, "the store redirects in a circle")                                            \
+	X(PROTOCOL, false, EIO, "the store redirects to a URL that may not be followed")                       \
+	X(MALFORMED, false, EIO, "the store's answer is not understood")                                       \
+	X(TOO_BIG, false, EBADMSG, "the object has more bytes than it may have")                               \
+	X(SHORT, false, EBADMSG, "the object is shorter than its index says")                                  \
+	X(RANGE, false, EBADMSG, "the store answered with other bytes than were asked for")                    \
+	X(UNRANGED, false, EIO,                                                                                \
+	  "the server does not do byte ranges, and the object is too large to be read whole for a part of it") \
+	X(ENCODED, false, EBADMSG, "the store packs what it sends, so that a part of it means nothing")        \
+	X(MEMORY, false, ENOMEM, "out of memory")                                                              \
+	X(CANCELLED, false, ECANCELED, "the request was cancelled")                                            \
 	X(OTHER, false, EIO, "the transfer failed")
 
 enum vx_fault {
@@ -50,9 +55,6 @@ struct vx_verdict {
 };
 
 struct vx_verdict vx_retry_decide(const struct vx_retry_policy *p, const struct vx_failure *f, uint64_t random);
-
-/* A Retry-After header's value in seconds, as milliseconds; 0 when absent, a date or nonsense. */
-uint64_t vx_retry_after_ms(const char *value, size_t len);
 
 const char *vx_fault_text(enum vx_fault fault);
 

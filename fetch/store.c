@@ -111,10 +111,7 @@ int vx_key_check(const char *key, size_t size, struct vx_err *e)
 void vx_store_read(struct vx_store *s, struct vx_fetch *r, struct vx_fetched *got)
 {
 	assert(vx_store_is_local(s));
-	got->err.code = 0;
-	got->err.why[0] = 0;
-	got->body = NULL;
-	got->content_encoding[0] = 0;
+	memset(got, 0, sizeof *got);
 	VX_COUNT(store_requests);
 	if (vx_key_check(r->key, sizeof r->key, &got->err) == 0)
 		s->ops->read(s, r, got);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Stores on a mounted filesystem: file:///dir. An object is read in the caller's thread into one
- * pooled buffer of the file's size: openat, fstat, read, close and nothing else. Names that lead
+ * pooled buffer of the file's size: openat, fstat, pread, close and nothing else. Names that lead
  * nowhere else than to regular files are refused, and opening them never blocks.
  *
  * The directory is opened at the first read and kept. When it was removed meanwhile, it is looked
@@ -8,6 +8,7 @@
  *
  * Fields: all constant but `dir_fd` and `hint`, which are atomic. No lock; any thread.
  */
+#include "fetch/range.h"
 #include "fetch/store.h"
 #include "fetch/url.h"
 
@@ -139,11 +140,12 @@ static int open_variant(int dir, const char *key, unsigned v)
 /* Returns a descriptor and the variant found, or -1 with errno. */
 static int open_object(struct file_store *fs, int dir, const struct vx_fetch *r, unsigned *ret_variant)
 {
-	unsigned first = r->suffixes ? atomic_load_explicit(&fs->hint, memory_order_relaxed) : 0; /* a mere hint */
+	bool suffixes = r->suffixes && !vx_fetch_is_ranged(r);
+	unsigned first = suffixes ? atomic_load_explicit(&fs->hint, memory_order_relaxed) : 0; /* a mere hint */
 	int fd = open_variant(dir, r->key, first);
 
 	*ret_variant = first;
-	for (unsigned v = 0; r->suffixes && v < VX_ARRAY_LEN(variants); v++) {
+	for (unsigned v = 0; suffixes && v < VX_ARRAY_LEN(variants); v++) {
 		if (fd >= 0 || (errno != ENOENT && errno != ENOTDIR))
 			break;
 		if (v == first)
@@ -151,15 +153,15 @@ static int open_object(struct file_store *fs, int dir, const struct vx_fetch *r,
 		fd = open_variant(dir, r->key, v);
 		*ret_variant = v;
 	}
-	if (fd >= 0 && r->suffixes && *ret_variant != first)
+	if (fd >= 0 && suffixes && *ret_variant != first)
 		atomic_store_explicit(&fs->hint, *ret_variant, memory_order_relaxed); /* as above */
 	return fd;
 }
 
-static int fill(int fd, struct vx_buf *b, size_t size)
+static int fill(int fd, struct vx_buf *b, uint64_t off, size_t size)
 {
 	while (b->len < size) {
-		ssize_t n = read(fd, b->data + b->len, size - b->len);
+		ssize_t n = pread(fd, b->data + b->len, size - b->len, (off_t)(off + b->len));
 
 		if (n == 0)
 			return -ESTALE;
@@ -175,6 +177,7 @@ static int read_object(struct file_store *fs, int fd, const struct vx_fetch *r, 
 {
 	VX_AUTO_BUF struct vx_buf *b = NULL;
 	char url[256];
+	uint64_t off, len;
 	struct stat st;
 	int n;
 
@@ -184,20 +187,24 @@ static int read_object(struct file_store *fs, int fd, const struct vx_fetch *r, 
 	if (!S_ISREG(st.st_mode))
 		return vx_fail(&got->err, -EIO, "not a regular file: %s",
 			       vx_store_show(&fs->base, r->key, url, sizeof url));
-	if ((uint64_t)st.st_size > r->cap)
+	if (!vx_range_within(r, (uint64_t)st.st_size, &off, &len))
+		return vx_fail(&got->err, -EBADMSG, "%s: %s", vx_fault_text(VX_FAULT_SHORT),
+			       vx_store_show(&fs->base, r->key, url, sizeof url));
+	if (len > r->cap)
 		return vx_fail(&got->err, -EBADMSG, "%llu bytes, more than the %llu that it may have: %s",
-			       (unsigned long long)st.st_size, (unsigned long long)r->cap,
+			       (unsigned long long)len, (unsigned long long)r->cap,
 			       vx_store_show(&fs->base, r->key, url, sizeof url));
-	b = vx_buf_get(fs->pool, (size_t)st.st_size);
+	b = vx_buf_get(fs->pool, (size_t)len);
 	if (!b)
-		return vx_fail(&got->err, -ENOMEM, "no memory for %llu bytes of %s", (unsigned long long)st.st_size,
+		return vx_fail(&got->err, -ENOMEM, "no memory for %llu bytes of %s", (unsigned long long)len,
 			       vx_store_show(&fs->base, r->key, url, sizeof url));
-	n = fill(fd, b, (size_t)st.st_size);
+	n = fill(fd, b, off, (size_t)len);
 	if (n < 0)
 		return vx_fail(&got->err, n == -EACCES || n == -EPERM ? -EACCES : -EIO, "%s: %s",
 			       n == -ESTALE ? "the file was cut short while it was read" : strerrordesc_np(-n),
 			       vx_store_show(&fs->base, r->key, url, sizeof url));
 	got->body = vx_steal(b);
+	got->total = (uint64_t)st.st_size;
 	return 0;
 }
 

@@ -7,13 +7,13 @@
 #include "fetch/transfer.h"
 #include "fetch/store.h"
 
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/ledger.h"
 #include "base/limits.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 /* What curl takes from a socket in one step. Measured over loopback with objects of 256 KiB: less means
  * more steps, more means buffers that fall out of the processor's cache when many transfers run. */
@@ -22,69 +22,12 @@
 /* An error's body is read to keep the connection, unless it is longer than a new connection costs. */
 #define DISCARD_BYTES 65536
 
-static bool starts_with(const char *line, size_t len, const char *name, const char **ret_value, size_t *ret_len)
-{
-	size_t n = strlen(name);
-
-	if (len < n || strncasecmp(line, name, n) != 0)
-		return false;
-	for (line += n, len -= n; len > 0 && (*line == ' ' || *line == '\t'); line++)
-		len--;
-	while (len > 0 && strchr(" \t\r\n", line[len - 1]))
-		len--;
-	*ret_value = line;
-	*ret_len = len;
-	return true;
-}
-
-/* A list of codings, or a name cut to the field's size, is one that no decoder knows. */
-static void add_encoding(struct vx_transfer *t, const char *value, size_t len)
-{
-	char *to = t->content_encoding;
-	size_t n = strlen(to), size = sizeof t->content_encoding;
-
-	if (len == 8 && strncasecmp(value, "identity", len) == 0)
-		return;
-	if (n > 0 && n + 1 < size)
-		to[n++] = ',';
-	for (size_t i = 0; i < len && n + 1 < size; i++)
-		to[n++] = value[i] >= 'A' && value[i] <= 'Z' ? (char)(value[i] | 0x20) : value[i];
-	to[n] = 0;
-	if (strcmp(to, "x-gzip") == 0)
-		strcpy(to, "gzip");
-}
-
-static int parse_status(const char *line, size_t len)
-{
-	const char *space = memchr(line, ' ', len);
-	int status = 0;
-
-	for (const char *c = space ? space + 1 : line + len; c < line + len && *c >= '0' && *c <= '9'; c++)
-		status = status < 1000 ? status * 10 + (*c - '0') : status;
-	return status;
-}
-
 static size_t on_header(char *line, size_t one, size_t len, void *arg)
 {
 	struct vx_transfer *t = arg;
-	const char *value;
-	size_t value_len;
 
 	t->heard_ns = vx_now_ns();
-	if (len > 5 && memcmp(line, "HTTP/", 5) == 0) {
-		t->status = parse_status(line, len);
-		t->content_encoding[0] = 0;
-		t->retry_after_ms = 0;
-		t->headers_over = false;
-	} else if (t->headers_over) {
-		return len; /* a trailer */
-	} else if (len <= 2) {
-		t->headers_over = true;
-	} else if (starts_with(line, len, "Content-Encoding:", &value, &value_len)) {
-		add_encoding(t, value, value_len);
-	} else if (starts_with(line, len, "Retry-After:", &value, &value_len)) {
-		t->retry_after_ms = vx_retry_after_ms(value, value_len);
-	}
+	vx_answer_line(&t->answer, line, len, time(NULL));
 	return len;
 }
 
@@ -95,50 +38,77 @@ static size_t give_up(struct vx_transfer *t, enum vx_fault fault)
 	return 0;
 }
 
-static enum vx_fault first_buffer(struct vx_transfer *t, size_t len)
+static bool has_body(const struct vx_transfer *t)
 {
-	uint64_t cap = t->fetch->cap, size = t->fetch->expect ? t->fetch->expect : FIRST_BODY_BYTES;
-	curl_off_t said = -1;
+	return t->answer.status == 200 || (t->answer.status == 206 && vx_fetch_is_ranged(t->fetch));
+}
 
-	if (curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &said) == CURLE_OK && said >= 0) {
-		if ((uint64_t)said > cap)
-			return VX_FAULT_TOO_BIG;
-		size = (uint64_t)said;
-	}
-	t->body = vx_buf_get(t->pool, (size_t)vx_min_u64(vx_max_u64(size, len), cap));
+/* Once the head is complete: what to keep, and a buffer for it. */
+static enum vx_fault plan(struct vx_transfer *t, size_t len)
+{
+	uint64_t size = t->fetch->expect ? t->fetch->expect : FIRST_BODY_BYTES;
+	curl_off_t said = -1;
+	enum vx_fault fault;
+
+	if (curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &said) != CURLE_OK)
+		said = -1;
+	fault = vx_range_take(t->fetch, &t->answer, said >= 0 ? (uint64_t)said : VX_SIZE_UNKNOWN, &t->take);
+	if (fault != VX_FAULT_NONE)
+		return fault;
+	t->planned = true;
+	if (!t->take.open_end)
+		size = t->take.want;
+	t->body = vx_buf_get(t->pool, (size_t)vx_min_u64(vx_max_u64(size, len), t->take.want));
 	return t->body ? VX_FAULT_NONE : VX_FAULT_MEMORY;
+}
+
+static enum vx_fault append(struct vx_transfer *t, const char *data, uint64_t len)
+{
+	if (len > t->take.want - t->body->len)
+		return t->take.tail ? VX_FAULT_UNRANGED : VX_FAULT_TOO_BIG;
+	if (len > t->body->cap - t->body->len) {
+		uint64_t size = vx_max_u64(2 * t->body->cap, t->body->len + len);
+
+		if (vx_buf_grow(&t->body, (size_t)vx_min_u64(size, t->take.want)) < 0)
+			return VX_FAULT_MEMORY;
+	}
+	memcpy(t->body->data + t->body->len, data, len);
+	t->body->len += len;
+	return VX_FAULT_NONE;
+}
+
+/* Keeps what `take` says of the next bytes of the body. */
+static enum vx_fault receive(struct vx_transfer *t, const char *data, size_t len)
+{
+	uint64_t at = t->seen, drop = at < t->take.skip ? vx_min_u64(t->take.skip - at, len) : 0, rest = len - drop;
+
+	t->seen += len;
+	if (t->take.whole && t->seen > VX_MAX_UNRANGED_BYTES)
+		return VX_FAULT_UNRANGED;
+	if (t->take.whole && !t->take.tail)
+		rest = vx_min_u64(rest, t->take.want - t->body->len);
+	return append(t, data + drop, rest);
 }
 
 static size_t on_body(char *data, size_t one, size_t len, void *arg)
 {
 	struct vx_transfer *t = arg;
-	enum vx_fault fault;
+	enum vx_fault fault = VX_FAULT_NONE;
 
 	t->heard_ns = vx_now_ns();
 	VX_COUNT_ADD(store_bytes, len);
-	if (t->status != 200) {
+	if (!has_body(t)) {
 		t->discarded += len;
 		return t->discarded > DISCARD_BYTES ? give_up(t, VX_FAULT_STATUS) : len;
 	}
-	if (!t->body) {
-		fault = first_buffer(t, len);
-		if (fault != VX_FAULT_NONE)
-			return give_up(t, fault);
-	}
-	if (len > t->fetch->cap - t->body->len)
-		return give_up(t, VX_FAULT_TOO_BIG);
-	if (len > t->body->cap - t->body->len) {
-		uint64_t size = vx_max_u64(2 * t->body->cap, t->body->len + len);
-
-		if (vx_buf_grow(&t->body, (size_t)vx_min_u64(size, t->fetch->cap)) < 0)
-			return give_up(t, VX_FAULT_MEMORY);
-	}
-	memcpy(t->body->data + t->body->len, data, len);
-	t->body->len += len;
-	return len;
+	if (!t->planned)
+		fault = plan(t, len);
+	if (fault == VX_FAULT_NONE)
+		fault = receive(t, data, len);
+	return fault == VX_FAULT_NONE ? len : give_up(t, fault);
 }
 
-CURL *vx_easy_new(const struct vx_fetch_opts *o, struct curl_slist *headers)
+CURL *vx_easy_new(const struct vx_fetch_opts *o)
 {
 	CURL *h = curl_easy_init();
 
@@ -146,7 +116,6 @@ CURL *vx_easy_new(const struct vx_fetch_opts *o, struct curl_slist *headers)
 		return NULL;
 	curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(h, CURLOPT_USERAGENT, "voxfs");
-	curl_easy_setopt(h, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 1L);
 	curl_easy_setopt(h, CURLOPT_MAXREDIRS, (long)VX_MAX_REDIRECTS);
@@ -161,12 +130,63 @@ CURL *vx_easy_new(const struct vx_fetch_opts *o, struct curl_slist *headers)
 	return h;
 }
 
+/* False when memory is short; the list then is as it was. */
+static bool add_header(struct vx_transfer *t, const char *line)
+{
+	struct curl_slist *longer = curl_slist_append(t->headers, line);
+
+	if (longer)
+		t->headers = longer;
+	return longer != NULL;
+}
+
+static bool set_headers(struct vx_transfer *t)
+{
+	const struct vx_fetch *r = t->fetch;
+	char line[sizeof r->if_none_match + 32], range[48];
+	bool ranged = vx_fetch_is_ranged(r);
+
+	if (ranged)
+		vx_range_print(r, range);
+	curl_easy_setopt(t->easy, CURLOPT_RANGE, ranged ? range : NULL);
+	snprintf(line, sizeof line, "If-None-Match: %.71s", r->if_none_match);
+	if (!add_header(t, ranged ? "Accept-Encoding: identity" : "Accept-Encoding: gzip, br, zstd") ||
+	    (r->if_none_match[0] && !add_header(t, line)))
+		return false;
+	return curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers) == CURLE_OK;
+}
+
+static void forget_attempt(struct vx_transfer *t)
+{
+	t->fault = VX_FAULT_NONE;
+	memset(&t->answer, 0, sizeof t->answer);
+	t->planned = false;
+	t->seen = 0;
+	t->discarded = 0;
+	t->curl_says[0] = 0;
+}
+
+static int check_wish(struct vx_transfer *t)
+{
+	const struct vx_fetch *r = t->fetch;
+	uint64_t end;
+
+	if (!r->range.suffix && !vx_add_u64(r->range.off, r->range.len, &end))
+		return vx_fail(&t->err, -EBADMSG, "bytes beyond any object's end were asked for: %s", r->key);
+	if (strnlen(r->if_none_match, sizeof r->if_none_match) == sizeof r->if_none_match ||
+	    strpbrk(r->if_none_match, "\r\n"))
+		return vx_fail(&t->err, -EINVAL, "no etag has such bytes");
+	return vx_key_check(r->key, sizeof r->key, &t->err);
+}
+
 int vx_transfer_begin(struct vx_transfer *t, uint64_t now_ns)
 {
-	int r = vx_key_check(t->fetch->key, sizeof t->fetch->key, &t->err);
+	int r = check_wish(t);
 
 	if (r == 0)
 		r = t->store->ops->aim(t->store, t->fetch, t->easy, &t->err);
+	if (r == 0 && !set_headers(t))
+		r = vx_fail(&t->err, -ENOMEM, "out of memory");
 	if (r < 0)
 		return r;
 	curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
@@ -175,14 +195,15 @@ int vx_transfer_begin(struct vx_transfer *t, uint64_t now_ns)
 	curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->curl_says);
 	t->tries++;
 	t->begun_ns = t->heard_ns = now_ns;
-	t->fault = VX_FAULT_NONE;
-	t->headers_over = false;
-	t->status = 0;
-	t->retry_after_ms = 0;
-	t->discarded = 0;
-	t->content_encoding[0] = 0;
-	t->curl_says[0] = 0;
+	forget_attempt(t);
 	return 0;
+}
+
+void vx_transfer_release(struct vx_transfer *t)
+{
+	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, NULL);
+	curl_slist_free_all(t->headers);
+	t->headers = NULL;
 }
 
 static bool connected(const struct vx_transfer *t, uint64_t *ret_at_ns)
@@ -241,7 +262,7 @@ static enum vx_fault fault_of(const struct vx_transfer *t, CURLcode code)
 	case CURLE_TOO_MANY_REDIRECTS:
 		return VX_FAULT_REDIRECTS;
 	case CURLE_UNSUPPORTED_PROTOCOL: /* also what curl says of an answer without a status line */
-		return t->status ? VX_FAULT_PROTOCOL : reused(t) ? VX_FAULT_CUT : VX_FAULT_MALFORMED;
+		return t->answer.status ? VX_FAULT_PROTOCOL : reused(t) ? VX_FAULT_CUT : VX_FAULT_MALFORMED;
 	case CURLE_WEIRD_SERVER_REPLY:
 	case CURLE_URL_MALFORMAT:
 	case CURLE_BAD_CONTENT_ENCODING:
@@ -253,18 +274,53 @@ static enum vx_fault fault_of(const struct vx_transfer *t, CURLcode code)
 	}
 }
 
+/* A good answer has ended: the body must be what was asked for. */
+static enum vx_fault conclude(struct vx_transfer *t)
+{
+	enum vx_fault fault = t->planned ? VX_FAULT_NONE : plan(t, 0);
+	uint64_t len = t->fetch->range.len;
+
+	if (fault != VX_FAULT_NONE)
+		return fault;
+	if (t->take.whole || !vx_fetch_is_ranged(t->fetch))
+		t->take.total = t->seen;
+	if (t->take.tail && t->body->len > len) {
+		memmove(t->body->data, t->body->data + t->body->len - len, len);
+		t->body->len = len;
+	}
+	if (!t->take.open_end && t->body->len < t->take.want)
+		return t->take.whole ? VX_FAULT_SHORT : VX_FAULT_CUT;
+	return VX_FAULT_NONE;
+}
+
+static bool is_not_modified(const struct vx_transfer *t)
+{
+	return t->answer.status == 304 && t->fetch->if_none_match[0];
+}
+
+/* An answer with an error's status, or one that was cut, or whose body is still to be looked at. */
+static enum vx_fault judge(struct vx_transfer *t, CURLcode code)
+{
+	int status = t->answer.status;
+	enum vx_fault fault;
+
+	if (status == 416 && vx_fetch_is_ranged(t->fetch)) {
+		fault = vx_range_refused(t->fetch, &t->answer);
+		if (fault == VX_FAULT_NONE && !(t->body = vx_buf_get(t->pool, 0)))
+			fault = VX_FAULT_MEMORY;
+		return fault;
+	}
+	if (status >= 400 || (code == CURLE_OK && !has_body(t) && !is_not_modified(t)))
+		return VX_FAULT_STATUS; /* whether or not its body came whole */
+	if (code != CURLE_OK)
+		return fault_of(t, code);
+	return is_not_modified(t) ? VX_FAULT_NONE : conclude(t);
+}
+
 enum vx_fault vx_transfer_end(struct vx_transfer *t, CURLcode code)
 {
-	enum vx_fault fault = t->fault;
+	enum vx_fault fault = t->fault == VX_FAULT_NONE ? judge(t, code) : t->fault;
 
-	if (fault == VX_FAULT_NONE) {
-		if (t->status >= 400 || (code == CURLE_OK && t->status != 200))
-			fault = VX_FAULT_STATUS; /* whether or not its body came whole */
-		else if (code != CURLE_OK)
-			fault = fault_of(t, code);
-		else if (!t->body && !(t->body = vx_buf_get(t->pool, 0)))
-			fault = VX_FAULT_MEMORY;
-	}
 	if (fault != VX_FAULT_NONE) {
 		vx_buf_put(t->body);
 		t->body = NULL;
@@ -272,18 +328,38 @@ enum vx_fault vx_transfer_end(struct vx_transfer *t, CURLcode code)
 	return fault;
 }
 
+void vx_transfer_tell(const struct vx_transfer *t, struct vx_fetched *ret)
+{
+	ret->not_modified = is_not_modified(t);
+	ret->total = t->take.total;
+	memcpy(ret->etag, t->answer.etag, sizeof ret->etag);
+	memcpy(ret->content_encoding, t->answer.content_encoding, sizeof ret->content_encoding);
+}
+
 static bool curl_knows_more(enum vx_fault fault)
 {
-	return fault != VX_FAULT_STATUS && fault != VX_FAULT_STALL && fault != VX_FAULT_TOO_BIG &&
-	       fault != VX_FAULT_REDIRECTS && fault != VX_FAULT_MEMORY && fault != VX_FAULT_CANCELLED;
+	switch (fault) {
+	case VX_FAULT_RESOLVE:
+	case VX_FAULT_CONNECT:
+	case VX_FAULT_TLS:
+	case VX_FAULT_TRUST:
+	case VX_FAULT_CONNECT_TIME:
+	case VX_FAULT_CUT:
+	case VX_FAULT_PROTOCOL:
+	case VX_FAULT_MALFORMED:
+	case VX_FAULT_OTHER:
+		return true;
+	default:
+		return false;
+	}
 }
 
 void vx_transfer_explain(struct vx_transfer *t, enum vx_fault fault, int code)
 {
-	char cause[160], tries[32] = "", url[1200];
+	char cause[240], tries[32] = "", url[1200];
 
 	if (fault == VX_FAULT_STATUS)
-		snprintf(cause, sizeof cause, "%s with HTTP status %d", vx_fault_text(fault), t->status);
+		snprintf(cause, sizeof cause, "%s with HTTP status %d", vx_fault_text(fault), t->answer.status);
 	else if (t->curl_says[0] && curl_knows_more(fault))
 		snprintf(cause, sizeof cause, "%s (%.90s)", vx_fault_text(fault), t->curl_says);
 	else

@@ -7,8 +7,7 @@
 #define VX_FETCH_TRANSFER_H
 
 #include "base/list.h"
-#include "fetch/fetch.h"
-#include "fetch/retry.h"
+#include "fetch/range.h"
 
 #include <curl/curl.h>
 
@@ -27,23 +26,29 @@ struct vx_transfer {
 	uint64_t begun_ns, heard_ns; /* start, and last byte */
 	enum vx_fault fault;         /* set by a callback that ends the attempt */
 	struct vx_buf *body;         /* owned */
-	bool headers_over;           /* of the response that counts */
-	int status;
-	uint64_t retry_after_ms;
-	size_t discarded; /* bytes of an error's body */
-	char content_encoding[sizeof((struct vx_fetched *)0)->content_encoding];
+	struct vx_answer answer;     /* the head of the response that counts */
+	bool planned;                /* `take` is known */
+	struct vx_take take;
+	uint64_t seen;              /* bytes of the body so far, kept or not */
+	size_t discarded;           /* bytes of an error's body */
+	struct curl_slist *headers; /* owned */
 	char curl_says[CURL_ERROR_SIZE];
 };
 
-/* An easy handle with everything set that does not depend on the object; NULL when memory is short.
- * `headers` must outlive it. */
-CURL *vx_easy_new(const struct vx_fetch_opts *o, struct curl_slist *headers);
+/* An easy handle with everything set that does not depend on the object; NULL when memory is short. */
+CURL *vx_easy_new(const struct vx_fetch_opts *o);
 
 /* Points t->easy, which the caller has set, at the object. On failure t->err is filled. */
 int vx_transfer_begin(struct vx_transfer *t, uint64_t now_ns);
 
+/* Frees what an attempt held apart from its body; the handle has left curl's multi. */
+void vx_transfer_release(struct vx_transfer *t);
+
 /* What came of the attempt that curl says ended with `code`. */
 enum vx_fault vx_transfer_end(struct vx_transfer *t, CURLcode code);
+
+/* What a good attempt says beside the body. */
+void vx_transfer_tell(const struct vx_transfer *t, struct vx_fetched *ret);
 
 /* True when no byte came for `stall_ns`. Establishing a connection has a limit of its own. */
 bool vx_transfer_stalled(const struct vx_transfer *t, uint64_t now_ns, uint64_t stall_ns);

@@ -17,5 +17,7 @@
 #define VX_MAX_URL 4096
 #define VX_MAX_VOLUMES 4096 /* volumes of one mount */
 #define VX_MAX_REDIRECTS 5
+/* An object that is read whole for a part of it, because its server does not do byte ranges. */
+#define VX_MAX_UNRANGED_BYTES ((uint64_t)16 << 20)
 
 #endif

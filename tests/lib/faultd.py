@@ -9,6 +9,7 @@ leaves it behind. One thread, asyncio, keep-alive; hundreds of connections at on
 
 Serves GET and HEAD of files below DIR with a correct Content-Length. When a file is absent but FILE.gz, FILE.br or
 FILE.zstd is there, that one is served with the Content-Encoding it tells of, as a bucket does that CloudVolume wrote.
+One byte range is served (206, or 416 when it starts past the end); an ETag is sent, and If-None-Match understood.
 
 Control:
     POST /__faults   body: a JSON list of rules, which replaces the rules in force
@@ -30,6 +31,8 @@ A rule: {"match": regex searched in the path (with its query), "do": what, "time
     redirect  "status" (302) to "to"; to the very same URL without it; "to": "loop" counts up without end
     reset     RST at once; "after": n bytes of the body first
     encoding  a Content-Encoding of "value" ("bogus")
+    norange   answer with the whole object and 200, whatever range was asked for; "chunked": true leaves its length out
+    range     a 206 whose Content-Range is "value", with "body" (text), whatever was asked for
     oversize  "bytes" more than the file has, Content-Length included; "chunked": true leaves it out
 """
 import argparse
@@ -43,9 +46,11 @@ import socket
 import struct
 import sys
 import urllib.parse
+import zlib
 
 VARIANTS = (("", None), (".gz", "gzip"), (".br", "br"), (".zstd", "zstd"))
-REASONS = {200: "OK", 302: "Found", 404: "Not Found", 405: "Method Not Allowed"}
+REASONS = {200: "OK", 206: "Partial Content", 302: "Found", 304: "Not Modified", 404: "Not Found",
+           405: "Method Not Allowed", 416: "Range Not Satisfiable"}
 
 
 class Close(Exception):
@@ -146,6 +151,7 @@ class Connection:
         headers = {k.lower(): v.strip() for k, v in (line.split(":", 1) for line in lines[1:] if ":" in line)}
         body = await self.reader.readexactly(int(headers.get("content-length", 0)))
         self.head_only = method == "HEAD"
+        self.headers = headers
         keep = headers.get("connection", "").lower() != "close"
         if path.startswith("/__"):
             await self.control(method, path, body)
@@ -203,8 +209,25 @@ class Connection:
     async def proper(self, data, headers):
         if data is None:
             await self.send(404, b"no such object\n", {})
+            return
+        headers = dict(headers, ETag='"%08x"' % zlib.crc32(data))
+        wanted = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("range", ""))
+        if self.headers.get("if-none-match") == headers["ETag"]:
+            await self.send(304, b"", headers, send_length=False)
+        elif wanted and any(wanted.groups()):
+            await self.send_range(data, headers, *wanted.groups())
         else:
             await self.send(200, data, headers)
+
+    async def send_range(self, data, headers, first, last):
+        size = len(data)
+        first, last = (int(first), int(last or size)) if first else (max(0, size - int(last)), size)
+        last = min(last, size - 1)
+        if first > last:
+            await self.send(416, b"", dict(headers, **{"Content-Range": "bytes */%d" % size}))
+        else:
+            headers["Content-Range"] = "bytes %d-%d/%d" % (first, last, size)
+            await self.send(206, data[first:last + 1], headers)
 
     async def send(self, status, data, headers, length=None, send_length=True):
         await self.send_head(status, headers, (len(data) if length is None else length) if send_length else None)
@@ -297,6 +320,15 @@ class Connection:
 
     async def do_encoding(self, rule, path, data, headers):
         await self.proper(data, dict(headers, **{"Content-Encoding": rule.get("value", "bogus")}))
+
+    async def do_norange(self, rule, path, data, headers):
+        if rule.get("chunked"):
+            await self.send_chunked(data or b"", headers)
+        else:
+            await self.send(200, data or b"", headers)
+
+    async def do_range(self, rule, path, data, headers):
+        await self.send(206, rule.get("body", "").encode(), dict(headers, **{"Content-Range": rule["value"]}))
 
     async def do_oversize(self, rule, path, data, headers):
         data = (data or b"") + bytes(rule.get("bytes", 1))

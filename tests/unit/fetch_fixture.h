@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What test_fetch.c stands on: a folder of objects, tests/lib/faultd.py serving it during the whole run,
- * a fetcher for each test, and requests that can be waited for. Included once.
+ * What the tests of remote stores stand on: a folder of objects, tests/lib/faultd.py serving it during the whole run,
+ * a fetcher for each test, and requests that can be waited for. Included once in a program.
  */
 #ifndef VX_TESTS_FETCH_FIXTURE_H
 #define VX_TESTS_FETCH_FIXTURE_H
@@ -46,7 +46,7 @@ static pthread_cond_t over = PTHREAD_COND_INITIALIZER;
 
 /* --- objects --- */
 
-static size_t object_size(unsigned i)
+static inline size_t object_size(unsigned i)
 {
 	return i == 0 ? BIG : i * 1237 % 90000;
 }
@@ -56,7 +56,7 @@ static uint8_t object_byte(unsigned i, size_t at)
 	return (uint8_t)((at * 2654435761u + i * 40503u) >> 7);
 }
 
-static void write_object(unsigned i, const char *name)
+static inline void write_object(unsigned i, const char *name)
 {
 	char path[128];
 	FILE *f;
@@ -69,7 +69,7 @@ static void write_object(unsigned i, const char *name)
 	ck_assert_int_eq(fclose(f), 0);
 }
 
-static bool is_object(const struct vx_buf *b, unsigned i, size_t size)
+static inline bool is_object(const struct vx_buf *b, unsigned i, size_t size)
 {
 	if (b->len != size)
 		return false;
@@ -81,7 +81,7 @@ static bool is_object(const struct vx_buf *b, unsigned i, size_t size)
 
 /* --- the server --- */
 
-static void start_server(void)
+static inline void start_server(void)
 {
 	const char *script = getenv("VX_FAULTD") ? getenv("VX_FAULTD") : VX_SOURCE_ROOT "/tests/lib/faultd.py";
 	int in[2], out[2];
@@ -107,7 +107,7 @@ static void start_server(void)
 	fclose(said);
 }
 
-static void start_all(void)
+static inline void start_all(void)
 {
 	char name[32];
 
@@ -125,12 +125,12 @@ static void start_all(void)
 	start_server();
 }
 
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+static inline int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
 	return remove(path);
 }
 
-static void stop_all(void)
+static inline void stop_all(void)
 {
 	close(server_stdin);
 	waitpid(server, NULL, 0);
@@ -138,7 +138,7 @@ static void stop_all(void)
 }
 
 /* Sends one control request, returns the answer's body; the caller does not free it. */
-static const char *control(const char *method, const char *path, const char *body)
+static inline const char *control(const char *method, const char *path, const char *body)
 {
 	static char reply[1 << 18];
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
@@ -158,13 +158,13 @@ static const char *control(const char *method, const char *path, const char *bod
 	return strstr(reply, "\r\n\r\n") + 4;
 }
 
-static void rules(const char *json)
+static inline void rules(const char *json)
 {
 	control("POST", "/__faults", json);
 }
 
 /* A number of /__stats; -1 when it is not there. */
-static int stat_of(const char *name)
+static inline int stat_of(const char *name)
 {
 	const char *all = control("GET", "/__stats", "");
 	char quoted[64];
@@ -175,7 +175,7 @@ static int stat_of(const char *name)
 	return at ? atoi(at + strlen(quoted)) : -1;
 }
 
-static void await_stat(const char *name, int value)
+static inline void await_stat(const char *name, int value)
 {
 	while (stat_of(name) < value)
 		;
@@ -183,7 +183,7 @@ static void await_stat(const char *name, int value)
 
 /* --- requests --- */
 
-static void open_at(const char *auth, const char *tail)
+static inline void open_at(const char *auth, const char *tail)
 {
 	struct vx_err e;
 	char url[128];
@@ -193,7 +193,7 @@ static void open_at(const char *auth, const char *tail)
 	ck_assert_int_eq(vx_store_open(&store, fetcher, url, &e), 0);
 }
 
-static void renew_fetcher(void)
+static inline void renew_fetcher(void)
 {
 	struct vx_err e;
 
@@ -203,7 +203,7 @@ static void renew_fetcher(void)
 	open_at("", "/");
 }
 
-static void setup(void)
+static inline void setup(void)
 {
 	control("POST", "/__reset", "");
 	memset(wishes, 0, sizeof wishes);
@@ -216,7 +216,7 @@ static void setup(void)
 	renew_fetcher();
 }
 
-static void teardown(void)
+static inline void teardown(void)
 {
 	unsigned active, waiting;
 
@@ -231,7 +231,7 @@ static void teardown(void)
 	vx_pool_free(&pool);
 }
 
-static void on_done(struct vx_fetch *r, struct vx_fetched *got)
+static inline void on_done(struct vx_fetch *r, struct vx_fetched *got)
 {
 	struct wish *w = vx_container_of(r, struct wish, f);
 
@@ -245,7 +245,7 @@ static void on_done(struct vx_fetch *r, struct vx_fetched *got)
 	pthread_mutex_unlock(&mtx);
 }
 
-static struct wish *submit(unsigned i, const char *key)
+static inline struct wish *submit(unsigned i, const char *key)
 {
 	struct wish *w = &wishes[i];
 
@@ -257,7 +257,7 @@ static struct wish *submit(unsigned i, const char *key)
 	return w;
 }
 
-static void await(struct wish *w)
+static inline void await(struct wish *w)
 {
 	pthread_mutex_lock(&mtx);
 	while (!w->over)
@@ -265,7 +265,7 @@ static void await(struct wish *w)
 	pthread_mutex_unlock(&mtx);
 }
 
-static struct wish *get(const char *key)
+static inline struct wish *get(const char *key)
 {
 	struct wish *w = &wishes[0];
 
@@ -276,7 +276,27 @@ static struct wish *get(const char *key)
 	return w;
 }
 
-static void expect(const char *key, unsigned i)
+/* Of the next requests. */
+static inline void set_range(uint64_t off, uint64_t len, bool suffix)
+{
+	wishes[0].f.range.off = off;
+	wishes[0].f.range.len = len;
+	wishes[0].f.range.suffix = suffix;
+}
+
+static inline void expect_part(const char *key, unsigned i, uint64_t off, uint64_t len)
+{
+	struct wish *w = get(key);
+	bool same = true;
+
+	ck_assert_msg(w->got.err.code == 0, "%s: %s", key, w->got.err.why);
+	ck_assert_uint_eq(w->got.body->len, len);
+	for (uint64_t at = 0; at < len; at++)
+		same &= w->got.body->data[at] == object_byte(i, off + at);
+	ck_assert_msg(same, "bytes of %s", key);
+}
+
+static inline void expect(const char *key, unsigned i)
 {
 	struct wish *w = get(key);
 
@@ -284,7 +304,7 @@ static void expect(const char *key, unsigned i)
 	ck_assert(is_object(w->got.body, i, object_size(i)));
 }
 
-static void expect_error(const char *key, int code, const char *words)
+static inline void expect_error(const char *key, int code, const char *words)
 {
 	struct wish *w = get(key);
 

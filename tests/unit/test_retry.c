@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The pure parts of fetch/: when to try again and with what errno to give up, and URLs.
  */
+#include "fetch/header.h"
 #include "fetch/retry.h"
 #include "fetch/url.h"
 
@@ -124,7 +125,7 @@ END_TEST
 
 static uint64_t after(const char *value)
 {
-	return vx_retry_after_ms(value, strlen(value));
+	return vx_retry_after_ms(value, strlen(value), 1445412400);
 }
 
 START_TEST(retry_after_values)
@@ -135,7 +136,12 @@ START_TEST(retry_after_values)
 	ck_assert_uint_eq(after(""), 0);
 	ck_assert_uint_eq(after("-5"), 0);
 	ck_assert_uint_eq(after("1.5"), 0);
-	ck_assert_uint_eq(after("Wed, 21 Oct 2015 07:28:00 GMT"), 0);
+	ck_assert_uint_eq(after("Wed, 21 Oct 2015 07:28:00 GMT"), 80000);
+	ck_assert_uint_eq(after("Wednesday, 21-Oct-15 07:28:00 GMT"), 80000);
+	ck_assert_uint_eq(after("Wed Oct 21 07:28:00 2015"), 80000);
+	ck_assert_uint_eq(after("Wed, 21 Oct 2015 07:26:40 GMT"), 0);
+	ck_assert_uint_eq(after("Wed, 21 Oct 1915 07:28:00 GMT"), 0);
+	ck_assert_uint_eq(after("Wed, 31 Foo 2015"), 0);
 	ck_assert_uint_eq(after("99999999999999999999999999999"), 1000000000000);
 }
 END_TEST

@@ -242,6 +242,56 @@ START_TEST(a_store_without_its_directory_is_not_empty)
 }
 END_TEST
 
+static void read_part(uint64_t off, uint64_t len, bool suffix)
+{
+	memset(&wish, 0, sizeof wish);
+	strcpy(wish.key, "a");
+	wish.cap = 4;
+	wish.suffixes = true;
+	wish.range.off = off;
+	wish.range.len = len;
+	wish.range.suffix = suffix;
+	vx_store_read(store, &wish, &got);
+}
+
+static void expect_part(uint64_t off, uint64_t len, bool suffix, const char *text)
+{
+	read_part(off, len, suffix);
+	ck_assert_msg(got.err.code == 0, "%s", got.err.why);
+	ck_assert_uint_eq(got.body->len, strlen(text));
+	ck_assert_mem_eq(got.body->data, text, strlen(text));
+	ck_assert_uint_eq(got.total, 6);
+	vx_buf_put(got.body);
+}
+
+START_TEST(parts)
+{
+	static const uint64_t bad[][2] = {{6, 1}, {5, 2}, {0, 7}, {UINT64_MAX, 2}, {2, UINT64_MAX}};
+
+	write_file("v/a.gz", "zipped", 6);
+	read_part(0, 1, false);
+	ck_assert_int_eq(got.err.code, -ENODATA);
+	write_file("v/a", "012345", 6);
+	expect_part(0, 1, false, "0");
+	expect_part(2, 3, false, "234");
+	expect_part(5, 1, false, "5");
+	expect_part(77, 2, true, "45");
+	for (size_t i = 0; i < VX_ARRAY_LEN(bad); i++) {
+		read_part(bad[i][0], bad[i][1], false);
+		ck_assert_int_eq(got.err.code, -EBADMSG);
+		ck_assert_ptr_nonnull(strstr(got.err.why, "shorter than its index says"));
+	}
+	read_part(0, 5, false);
+	ck_assert_int_eq(got.err.code, -EBADMSG);
+	ck_assert_ptr_nonnull(strstr(got.err.why, "5 bytes, more than the 4"));
+	write_file("v/a", "012", 3);
+	read_part(0, 4, true);
+	ck_assert_int_eq(got.err.code, 0);
+	ck_assert_uint_eq(got.body->len, 3);
+	vx_buf_put(got.body);
+}
+END_TEST
+
 static unsigned calls;
 
 static void count_call(struct vx_fetch *r, struct vx_fetched *g)
@@ -323,6 +373,7 @@ int main(void)
 	tcase_add_test(t, keys);
 	tcase_add_test(t, base_urls);
 	tcase_add_test(t, a_store_without_its_directory_is_not_empty);
+	tcase_add_test(t, parts);
 	tcase_add_test(t, submitting_answers_at_once);
 	tcase_add_test(t, urls_that_name_no_store);
 	srunner_run_all(r, CK_NORMAL);
