@@ -17,9 +17,10 @@
 
 void vx_fetcher_deliver(struct vx_fetch *r, struct vx_fetched *got)
 {
-	r->store->under_way--;
 	if (got->err.code && got->err.code != -ENODATA && got->err.code != -ECANCELED)
 		VX_COUNT(store_errors);
+	vx_cached_arrived(r, got);
+	r->store->under_way--;
 	r->done(r, got);
 }
 
@@ -131,6 +132,11 @@ int vx_fetcher_new(struct vx_fetcher **ret, const struct vx_fetch_opts *o, struc
 	vx_list_init(&f->finished);
 	*ret = f;
 	return 0;
+}
+
+struct vx_diskcache *vx_fetcher_cache(struct vx_fetcher *f)
+{
+	return f->opts.cache;
 }
 
 struct vx_pool *vx_fetcher_pool(struct vx_fetcher *f)

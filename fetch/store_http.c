@@ -35,9 +35,12 @@ static void http_close(struct vx_store *s)
 static int http_open_parts(struct http_store *hs, struct vx_fetcher *f, const char *url, struct vx_err *e)
 {
 	int r = vx_url_split(&hs->url, url, e);
+	const char *const who[] = {hs->url.user, hs->url.password, hs->url.query};
 
 	if (r < 0)
 		return r;
+	if (vx_account_digest(hs->base.account, hs->url.origin, who, VX_ARRAY_LEN(who)) < 0)
+		return vx_fail(e, -ENOMEM, "out of memory");
 	hs->base.shown_len = strlen(hs->url.origin) + strlen(hs->url.path);
 	if (asprintf(&hs->base.shown, "%s%s%s", hs->url.origin, hs->url.path, hs->url.query[0] ? "?..." : "") < 0) {
 		hs->base.shown = NULL;

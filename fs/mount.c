@@ -24,6 +24,21 @@ static void raise_descriptor_limit(void)
 	}
 }
 
+static int start_diskcache(struct vx_fs *fs, struct vx_err *e)
+{
+	const struct vx_options *o = fs->opt;
+	struct vx_diskcache_opts d;
+
+	if (!o->diskcache)
+		return 0;
+	vx_diskcache_opts_default(&d);
+	d.dir = o->diskcache;
+	d.limit = o->diskcache_size;
+	d.percent = o->diskcache_percent;
+	d.check_ns = o->diskcache_check;
+	return vx_diskcache_new(&fs->diskcache, &d, fs->pool, e);
+}
+
 static int start_fetcher(struct vx_fs *fs, struct vx_err *e)
 {
 	const struct vx_options *o = fs->opt;
@@ -34,6 +49,7 @@ static int start_fetcher(struct vx_fs *fs, struct vx_err *e)
 	f.connect_ms = (uint64_t)(o->timeout * 1000);
 	f.stall_ms = (uint64_t)(o->stall * 1000);
 	f.tries = (unsigned)o->tries;
+	f.cache = fs->diskcache;
 	return vx_fetcher_new(&fs->fetcher, &f, fs->pool, e);
 }
 
@@ -80,7 +96,8 @@ static int build(struct vx_fs *fs, struct vx_err *e)
 
 	if (r < 0 || (r = vx_nodes_new(&fs->nodes)) < 0)
 		return vx_fail(e, r, "no memory");
-	if ((r = start_fetcher(fs, e)) < 0 || (r = vx_volumes_open(fs, e)) < 0 || (r = make_info(fs, e)) < 0)
+	if ((r = start_diskcache(fs, e)) < 0 || (r = start_fetcher(fs, e)) < 0 || (r = vx_volumes_open(fs, e)) < 0 ||
+	    (r = make_info(fs, e)) < 0)
 		return r;
 	if ((r = vx_cache_new(&fs->cache, fs->opt->cache, fs->pool, e)) < 0 || (r = start_engine(fs, e)) < 0)
 		return r;
@@ -135,6 +152,7 @@ void vx_fs_free(struct vx_fs **pfs)
 	free(fs->info);
 	free(fs->sources);
 	vx_fetcher_free(&fs->fetcher);
+	vx_diskcache_free(&fs->diskcache); /* nothing arrives any more: writes what has */
 	vx_nodes_free(&fs->nodes);
 	vx_pendings_done(&fs->pending);
 	vx_pool_free(&fs->pool);

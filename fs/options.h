@@ -5,6 +5,7 @@
 #define VX_FS_OPTIONS_H
 
 #include "base/err.h"
+#include "fetch/diskcache.h"
 #include "sched/taskq.h"
 
 enum vx_zerocopy { VX_ZEROCOPY_AUTO, VX_ZEROCOPY_PASSTHROUGH, VX_ZEROCOPY_OFF };
@@ -17,6 +18,10 @@ struct vx_options {
 	uint64_t cache, eager, warm; /* bytes; eager and warm UINT64_MAX: decide by yourself */
 	uint64_t threads, connections, tries;
 	double timeout, stall, wait; /* seconds */
+	char *diskcache;             /* a directory, or NULL */
+	uint64_t diskcache_size;     /* bytes; 0: the percentage */
+	double diskcache_percent;    /* of its filesystem */
+	uint64_t diskcache_check;    /* ns, or VX_CHECK_NEVER, VX_CHECK_MOUNT */
 	bool fill_missing, allow_other;
 	enum vx_zerocopy zerocopy;
 	enum vx_policy policy;

@@ -10,5 +10,7 @@
  * does not have it; -EBADMSG: empty, damaged, too large; else the store's own failure. Sentences begin with the
  * document's address, but for -ENODATA. */
 int vx_doc_read(struct vx_store *s, const char *key, uint64_t cap, struct vx_buf **ret, struct vx_err *e);
+/* It was read but makes no sense: a disk cache shall not keep it. */
+void vx_doc_distrust(struct vx_store *s, const char *key);
 
 #endif

@@ -27,6 +27,8 @@ static struct vx_chunk_form form_of(const struct vx_task *t)
 	return vx_scale_form(t->src->meta, &t->src->meta->scales[t->mip], t->key.grid, &t->key.cell);
 }
 
+static void fetch_init(struct vx_fetch *f, const struct vx_task *t);
+
 static void prefix_chunk(const struct vx_task *t, struct vx_err *e)
 {
 	const struct vx_scale *s = &t->src->meta->scales[t->mip];
@@ -171,6 +173,15 @@ static bool went_whole_into_a_box(const struct vx_task *t, const struct vx_part 
 	return p->job->into && p->want == 0 && vx_box_equal(&p->box, &t->cell_box);
 }
 
+/* What cannot be decoded shall not be found in the disk cache again. */
+static void distrust(const struct vx_task *t)
+{
+	struct vx_fetch f;
+
+	fetch_init(&f, t);
+	vx_store_distrust(t->src->store, &f);
+}
+
 /* One wish; its outcome goes into the part, the sentence into `s`. */
 static bool serve_one(struct vx_worker *w, const struct vx_task *t, struct vx_part *p, const struct supply *s,
 		      struct vx_err *e)
@@ -215,6 +226,7 @@ static void serve_all(struct vx_worker *w, struct vx_task *t, struct supply *s, 
 			prefix_chunk(t, &e);
 			s->err = e; /* a chunk that failed once is not trusted with another part */
 			vx_cache_unkeep(g->cache, &t->key);
+			distrust(t);
 		}
 		if (fresh && !whole && !e.code && may_be_kept(t, s->payload))
 			vx_cache_keep(g->cache, &t->key, s->payload);
@@ -289,6 +301,7 @@ static void unpack(struct vx_worker *w, struct vx_task *t, struct vx_fetched *go
 	if (r < 0) {
 		VX_COUNT(chunks_failed);
 		prefix_chunk(t, &s->err);
+		distrust(t);
 	}
 }
 
@@ -366,20 +379,25 @@ static void ask_remote(struct vx_worker *w, struct vx_task *t)
 {
 	struct vx_engine *g = w->engine;
 	struct vx_request *r = request_new(g, t);
-	bool stopping;
+	struct vx_fetched got;
+	bool stopping, over;
 
 	if (!r) {
 		fail_all(w, t, -ENOMEM, "no memory");
 		return;
 	}
+	if (vx_store_cached(t->src->store, &r->fetch, &got)) {
+		VX_TIMING(fetch, vx_now_ns() - r->started_ns);
+		free(r);
+		vx_history_add(&w->history, t->item.space, &t->cell_box);
+		serve_fetched(w, t, &got);
+		return;
+	}
 	{
 		VX_LOCK_SCOPE(&g->mtx);
 		stopping = g->stopping;
-		if (end_if_unwanted_locked(g, t)) {
-			free(r);
-			return;
-		}
-		if (!stopping) {
+		over = end_if_unwanted_locked(g, t);
+		if (!stopping && !over) {
 			t->state = VX_TASK_FETCHING;
 			t->request = r;
 			g->inflight++;
@@ -389,10 +407,12 @@ static void ask_remote(struct vx_worker *w, struct vx_task *t)
 			vx_store_submit(t->src->store, &r->fetch);
 		}
 	}
-	if (!stopping)
+	if (!stopping && !over)
 		return;
+	vx_store_forget(&r->fetch);
 	free(r);
-	fail_all(w, t, -ESHUTDOWN, "the mount is ending");
+	if (!over)
+		fail_all(w, t, -ESHUTDOWN, "the mount is ending");
 }
 
 /* ---- the two entry points ---- */

@@ -64,6 +64,8 @@ static int read_info(struct vx_source *s, struct vx_err *e)
 	if (r < 0)
 		return r;
 	r = vx_precomputed_parse((const char *)text->data, text->len, &s->meta, e);
+	if (r < 0)
+		vx_doc_distrust(s->store, "info");
 	return r < 0 ? vx_fail_prefix(e, "%s/info", s->url) : 0;
 }
 
