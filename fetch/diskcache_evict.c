@@ -99,10 +99,24 @@ void vx_dc_evict_end(struct vx_diskcache *dc)
 	if (!v->active)
 		return;
 	v->active = false;
-	v->not_before_ns = dc->full || dc->bytes > high(dc) ? vx_now_ns() + AGAIN_NS : 0;
+	v->not_before_ns = dc->full || (dc->bytes > high(dc) && !v->helped) ? vx_now_ns() + AGAIN_NS : 0;
 	dc->full = false;
 	vx_close_scope(&v->lock_fd);
 	v->lock_fd = -1;
+}
+
+/* A folder that is still to be counted will show what was added by itself; one that has been does not show what went.
+ */
+void vx_dc_evict_saw(struct vx_diskcache *dc, const char *name, uint64_t added, uint64_t removed)
+{
+	struct vx_dc_evict *v = &dc->evict;
+
+	if (!v->active || !v->counting)
+		return;
+	if (strtoul((char[]){name[0], name[1], 0}, NULL, 16) >= v->dir)
+		v->added_before += added;
+	else
+		v->counted -= vx_min_u64(removed, v->counted);
 }
 
 /* ---- a folder ---- */
@@ -127,7 +141,7 @@ static void count_new(struct vx_diskcache *dc)
 		unsigned long long charge;
 		VX_AUTO_CLOSE int fd = -1;
 
-		if (f->d_name[0] == '.')
+		if (f->d_name[0] == '.' || (dc->writing[0] && !strcmp(f->d_name, strchr(dc->writing, '/') + 1)))
 			continue;
 		fd = openat(dirfd(d), f->d_name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
@@ -159,6 +173,7 @@ static void remove_if_old(struct vx_diskcache *dc, const char *name, const struc
 		return;
 	if (b == v->oldest_kept)
 		v->partly -= vx_min_u64(charge, v->partly);
+	v->helped = true;
 	VX_COUNT(diskcache_evictions);
 	VX_COUNT_ADD(diskcache_evicted_bytes, charge);
 }

@@ -50,6 +50,7 @@ struct vx_dc_evict {
 	uint64_t age[VX_DC_AGES];
 	unsigned oldest_kept; /* bucket; what is older goes */
 	uint64_t partly;      /* bytes of that bucket to remove */
+	bool helped;          /* something was removed */
 };
 
 struct vx_diskcache {
@@ -72,7 +73,8 @@ struct vx_diskcache {
 	uint64_t waiting_bytes; /* also of the one being written */
 	/* --- the thread's own --- */
 	int usage_fd;
-	bool full; /* the disk is, whatever the limit says */
+	bool full;        /* the disk is, whatever the limit says */
+	char writing[64]; /* the file in `new` that has no bytes reserved yet; "" */
 	struct vx_dc_evict evict;
 };
 
@@ -116,7 +118,7 @@ int vx_dc_usage_unlock(struct vx_diskcache *dc, const struct vx_dc_usage *u);
 int vx_dc_reserve(struct vx_diskcache *dc, uint64_t charge);
 void vx_dc_unreserve(struct vx_diskcache *dc, uint64_t charge);
 /* Gives a complete file its name, in place of an older one. */
-int vx_dc_publish(struct vx_diskcache *dc, const char *from, const char *name);
+int vx_dc_publish(struct vx_diskcache *dc, const char *from, const char *name, uint64_t charge);
 int vx_dc_remove(struct vx_diskcache *dc, const char *name, ino_t ino);
 
 /* ---- diskcache_evict.c: the thread only ---- */
@@ -126,5 +128,7 @@ bool vx_dc_evict_begin(struct vx_diskcache *dc, uint64_t wanted);
 void vx_dc_evict_step(struct vx_diskcache *dc);
 void vx_dc_evict_end(struct vx_diskcache *dc);
 bool vx_dc_evict_is_due(const struct vx_diskcache *dc);
+/* This process has given a file its name, or taken one away: keeps the count exact while one is under way. */
+void vx_dc_evict_saw(struct vx_diskcache *dc, const char *name, uint64_t added, uint64_t removed);
 
 #endif

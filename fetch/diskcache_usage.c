@@ -124,23 +124,25 @@ void vx_dc_unreserve(struct vx_diskcache *dc, uint64_t charge)
 	vx_dc_usage_unlock(dc, u.known ? &u : NULL);
 }
 
-int vx_dc_publish(struct vx_diskcache *dc, const char *from, const char *name)
+int vx_dc_publish(struct vx_diskcache *dc, const char *from, const char *name, uint64_t charge)
 {
 	char dir[3] = {name[0], name[1]};
 	struct vx_dc_usage u;
 	struct stat old;
-	bool replaces;
+	uint64_t gone;
 	int r = vx_dc_usage_lock(dc, &u);
 
 	if (r < 0)
 		return r;
-	replaces = fstatat(dc->dir_fd, name, &old, AT_SYMLINK_NOFOLLOW) == 0;
+	gone = fstatat(dc->dir_fd, name, &old, AT_SYMLINK_NOFOLLOW) == 0 ? vx_dc_charge((uint64_t)old.st_size) : 0;
 	r = renameat(dc->dir_fd, from, dc->dir_fd, name) < 0 ? -errno : 0;
-	if (r == -ENOENT && mkdirat(dc->dir_fd, dir, 0700) == 0)
+	if (r == -ENOENT && (mkdirat(dc->dir_fd, dir, 0700) == 0 || errno == EEXIST))
 		r = renameat(dc->dir_fd, from, dc->dir_fd, name) < 0 ? -errno : 0;
-	if (r == 0 && replaces)
-		take_away(&u, vx_dc_charge((uint64_t)old.st_size));
-	vx_dc_usage_unlock(dc, r == 0 && replaces && u.known ? &u : NULL);
+	if (r == 0) {
+		take_away(&u, gone);
+		vx_dc_evict_saw(dc, name, charge, gone);
+	}
+	vx_dc_usage_unlock(dc, r == 0 && gone && u.known ? &u : NULL);
 	return r;
 }
 
@@ -148,6 +150,7 @@ int vx_dc_remove(struct vx_diskcache *dc, const char *name, ino_t ino)
 {
 	struct vx_dc_usage u;
 	struct stat st;
+	uint64_t charge = 0;
 	int r = vx_dc_usage_lock(dc, &u);
 
 	if (r < 0)
@@ -159,7 +162,9 @@ int vx_dc_remove(struct vx_diskcache *dc, const char *name, ino_t ino)
 	else if (unlinkat(dc->dir_fd, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) < 0)
 		r = -errno;
 	else if (S_ISREG(st.st_mode))
-		take_away(&u, vx_dc_charge((uint64_t)st.st_size));
+		charge = vx_dc_charge((uint64_t)st.st_size);
+	take_away(&u, charge);
+	vx_dc_evict_saw(dc, name, 0, charge);
 	vx_dc_usage_unlock(dc, r == 0 && u.known ? &u : NULL);
 	return r;
 }

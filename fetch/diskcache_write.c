@@ -43,17 +43,19 @@ static int write_all(int fd, struct iovec *v, int n)
 /* Its name says how large it will be, for who counts meanwhile; its lock that its writer lives. */
 static int make_new(struct vx_diskcache *dc, uint64_t charge, char *name, size_t size)
 {
-	static uint64_t count;
+	static _Atomic uint64_t count;
+	struct stat st;
 	int fd;
 
 	snprintf(name, size, "new/%llx.%016llx", (unsigned long long)charge,
 		 (unsigned long long)vx_mix64(vx_dc_wall_ns() ^ (uint64_t)getpid() << 40 ^ ++count));
 	fd = openat(dc->dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 && errno == ENOENT && mkdirat(dc->dir_fd, "new", 0700) == 0)
+	if (fd < 0 && errno == ENOENT && (mkdirat(dc->dir_fd, "new", 0700) == 0 || errno == EEXIST))
 		fd = openat(dc->dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) { /* who cleans up has come by */
+	/* Who cleans up may have come by between the two. */
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &st) < 0 || !st.st_nlink) {
 		close(fd);
 		return -EAGAIN;
 	}
@@ -91,8 +93,8 @@ static int reserve(struct vx_diskcache *dc, uint64_t charge)
 static int put(struct vx_diskcache *dc, struct vx_dc_op *op)
 {
 	uint64_t charge = vx_dc_charge(VX_ENTRY_HEAD + op->id_len + op->entry.payload_len);
-	char name[VX_ENTRY_NAME], new_name[64];
-	VX_AUTO_CLOSE int fd = make_new(dc, charge, new_name, sizeof new_name);
+	char name[VX_ENTRY_NAME];
+	VX_AUTO_CLOSE int fd = make_new(dc, charge, dc->writing, sizeof dc->writing);
 	int r = fd < 0 ? fd : reserve(dc, charge);
 	bool reserved = r == 0;
 
@@ -100,10 +102,11 @@ static int put(struct vx_diskcache *dc, struct vx_dc_op *op)
 		vx_entry_name(op->id, op->id_len, name);
 		r = write_entry(op, fd);
 		if (r == 0)
-			r = vx_dc_publish(dc, new_name, name);
+			r = vx_dc_publish(dc, dc->writing, name, charge);
 	}
 	if (r < 0 && fd >= 0)
-		unlinkat(dc->dir_fd, new_name, 0);
+		unlinkat(dc->dir_fd, dc->writing, 0);
+	dc->writing[0] = 0;
 	if (r < 0 && reserved)
 		vx_dc_unreserve(dc, charge);
 	if ((reserved || fd < 0) && (r == -ENOSPC || r == -EDQUOT)) {
