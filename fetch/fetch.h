@@ -14,13 +14,16 @@ struct vx_store;
 struct vx_diskcache;
 
 struct vx_fetch_opts {
-	unsigned connections;       /* transfers at once */
-	uint64_t connect_ms;        /* to reach a host */
-	uint64_t stall_ms;          /* without a byte */
-	unsigned tries;             /* attempts in all, >= 1 */
-	uint64_t retry_ms;          /* wait before the first retry; doubles, with jitter */
-	uint64_t retry_max_ms;      /* longest wait between tries */
-	struct vx_diskcache *cache; /* of what remote stores say; NULL: none. Outlives the fetcher */
+	unsigned connections;      /* transfers at once */
+	unsigned host_connections; /* to one host; 0: as many */
+	bool hedge;                /* send a second request beside one that lags */
+	uint64_t connect_ms;       /* to reach a host */
+	uint64_t stall_ms;         /* without a byte */
+	unsigned tries;            /* attempts in all, >= 1 */
+	uint64_t retry_ms;         /* wait before the first retry; doubles, with jitter */
+	uint64_t retry_max_ms;     /* longest wait between tries */
+	/* Of what remote stores say; outlives the fetcher. NULL: none. */
+	struct vx_diskcache *cache;
 };
 void vx_fetch_opts_default(struct vx_fetch_opts *o);
 

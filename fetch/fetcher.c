@@ -6,7 +6,6 @@
  */
 #include "fetch/loop.h"
 #include "fetch/store.h"
-#include "fetch/transfer.h"
 
 #include "base/clock.h"
 #include "base/ledger.h"
@@ -100,6 +99,7 @@ void vx_fetch_opts_default(struct vx_fetch_opts *o)
 {
 	*o = (struct vx_fetch_opts){
 	    .connections = 64,
+	    .hedge = true,
 	    .connect_ms = 10000,
 	    .stall_ms = 20000,
 	    .tries = 5,
@@ -123,15 +123,33 @@ int vx_fetcher_new(struct vx_fetcher **ret, const struct vx_fetch_opts *o, struc
 	vx_mutex_init(&f->mtx, VX_RANK_FETCH);
 	f->inbox_end = &f->inbox;
 	f->wake_fd = f->epoll_fd = -1;
-	f->curl_due_ns = f->stall_due_ns = VX_NEVER;
+	f->curl_due_ns = f->watch_due_ns = VX_NEVER;
 	f->random = vx_now_ns() ^ (uint64_t)getpid() << 32;
 	vx_list_init(&f->cancels);
-	vx_list_init(&f->waiting);
+	vx_list_init(&f->ready);
+	vx_list_init(&f->parked);
 	vx_list_init(&f->running);
 	vx_list_init(&f->resting);
 	vx_list_init(&f->finished);
 	*ret = f;
 	return 0;
+}
+
+struct vx_host *vx_fetcher_host(struct vx_fetcher *f, const char *origin)
+{
+	VX_LOCK_SCOPE(&f->mtx);
+	unsigned limit = f->opts.host_connections ? f->opts.host_connections : f->opts.connections;
+	struct vx_host *h;
+
+	for (h = f->hosts; h; h = h->next)
+		if (strcmp(h->origin, origin) == 0)
+			return h;
+	h = vx_host_new(origin, limit);
+	if (h) {
+		h->next = f->hosts;
+		f->hosts = h;
+	}
+	return h;
 }
 
 struct vx_diskcache *vx_fetcher_cache(struct vx_fetcher *f)
@@ -162,6 +180,14 @@ static int start_thread(struct vx_fetcher *f)
 	return -r;
 }
 
+static void on_tokens(void *ctx)
+{
+	struct vx_fetcher *f = ctx;
+
+	f->tokens_changed = true;
+	wake(f);
+}
+
 int vx_fetcher_start(struct vx_fetcher *f, struct vx_err *e)
 {
 	VX_LOCK_SCOPE(&f->mtx);
@@ -170,6 +196,8 @@ int vx_fetcher_start(struct vx_fetcher *f, struct vx_err *e)
 	if (f->started || f->quit)
 		return 0;
 	r = vx_loop_init(f);
+	if (r == 0 && !f->tokens)
+		r = vx_tokens_new(&f->tokens, on_tokens, f);
 	if (r == 0)
 		r = start_thread(f);
 	if (r < 0) {
@@ -198,6 +226,7 @@ void vx_fetcher_stop(struct vx_fetcher *f)
 	wake(f);
 	pthread_join(f->thread, NULL);
 	vx_loop_done(f);
+	vx_tokens_stop(f->tokens); /* only now: until the end it may be asked */
 }
 
 void vx_fetcher_free(struct vx_fetcher **f)
@@ -207,6 +236,13 @@ void vx_fetcher_free(struct vx_fetcher **f)
 	if (!old)
 		return;
 	vx_fetcher_stop(old);
+	vx_tokens_free(&old->tokens);
+	while (old->hosts) {
+		struct vx_host *h = old->hosts;
+
+		old->hosts = h->next;
+		vx_host_free(h);
+	}
 	vx_close_scope(&old->wake_fd);
 	vx_mutex_done(&old->mtx);
 	free(old);

@@ -129,6 +129,19 @@ static void set_etag(struct vx_answer *a, const char *value, size_t len)
 	a->etag[len] = 0;
 }
 
+/* It becomes a part of a host's name. */
+static void set_region(struct vx_answer *a, const char *value, size_t len)
+{
+	a->region[0] = 0;
+	if (len >= sizeof a->region)
+		return;
+	for (size_t i = 0; i < len; i++)
+		if (!((value[i] >= 'a' && value[i] <= 'z') || (value[i] >= '0' && value[i] <= '9') || value[i] == '-'))
+			return;
+	memcpy(a->region, value, len);
+	a->region[len] = 0;
+}
+
 static int parse_status(const char *line, size_t len)
 {
 	const char *space = memchr(line, ' ', len);
@@ -171,7 +184,31 @@ void vx_answer_line(struct vx_answer *a, const char *line, size_t len, time_t no
 		a->ranged = vx_content_range(value, n, &a->first, &a->last, &a->total);
 	} else if (is_header(line, len, "ETag", &value, &n)) {
 		set_etag(a, value, n);
+	} else if (is_header(line, len, "x-amz-bucket-region", &value, &n)) {
+		set_region(a, value, n);
 	} else if (is_header(line, len, "Retry-After", &value, &n)) {
 		a->retry_after_ms = vx_retry_after_ms(value, n, now);
 	}
+}
+
+bool vx_error_code(const char *page, char word[VX_ERROR_CODE_MAX])
+{
+	const char *at = strstr(page, "<Error>"), *end;
+	size_t len;
+
+	if (!at)
+		return false;
+	for (at += strlen("<Error>"); is_blank(*at);)
+		at++;
+	if (strncmp(at, "<Code>", 6) != 0)
+		return false;
+	end = at += 6;
+	while ((*end >= 'a' && *end <= 'z') || (*end >= 'A' && *end <= 'Z'))
+		end++;
+	len = (size_t)(end - at);
+	if (*end != '<' || len == 0 || len >= VX_ERROR_CODE_MAX)
+		return false;
+	memcpy(word, at, len);
+	word[len] = 0;
+	return true;
 }

@@ -5,8 +5,9 @@
  *
  * A request's way:
  *   inbox      its submitter put it there
- *   waiting    in order of arrival for one of `connections` handles
- *   running    an attempt is under way in curl
+ *   waiting    for its host, in order of arrival, for one of `connections` handles; hosts take turns
+ *   parked     its credentials are being looked for; then to the head of `waiting`
+ *   running    an attempt is under way in curl, or two
  *   resting    an attempt failed and a later one may do better; then to the head of `waiting`
  *   finished   over, `done` not called yet; empty whenever the inbox is looked at
  * From each of them a cancellation leads straight to finished. A handle that became free is given to
@@ -18,10 +19,8 @@
  */
 #include "fetch/loop.h"
 #include "fetch/store.h"
-#include "fetch/transfer.h"
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/ledger.h"
 #include "base/list.h"
 
@@ -74,132 +73,6 @@ static int on_curl_timer(CURLM *multi, long ms, void *arg)
 	return 0;
 }
 
-static void finish(struct vx_fetcher *f, struct vx_transfer *t)
-{
-	vx_list_remove(&t->link);
-	vx_list_push_back(&f->finished, &t->link);
-}
-
-static void fail(struct vx_fetcher *f, struct vx_transfer *t, enum vx_fault fault, int code)
-{
-	vx_transfer_explain(t, fault, code);
-	finish(f, t);
-}
-
-/* Takes the transfer out of curl; a connection in the middle of an answer is closed. */
-static void release_easy(struct vx_fetcher *f, struct vx_transfer *t)
-{
-	curl_multi_remove_handle(f->multi, t->easy);
-	vx_transfer_release(t);
-	f->idle[f->idle_count++] = vx_steal(t->easy);
-	f->running_count--;
-	f->active--;
-}
-
-static void rest(struct vx_fetcher *f, struct vx_transfer *t, uint64_t wait_ms)
-{
-	struct vx_link *before = &f->resting;
-
-	t->due_ns = f->now_ns + wait_ms * VX_MS;
-	while (before->prev != &f->resting && transfer_of(before->prev)->due_ns > t->due_ns)
-		before = before->prev;
-	vx_list_remove(&t->link);
-	vx_list_insert(before, &t->link);
-	f->queued++;
-}
-
-static void attempt_over(struct vx_fetcher *f, struct vx_transfer *t, CURLcode code)
-{
-	enum vx_fault fault = vx_transfer_end(t, code);
-	struct vx_failure failure = {fault, t->answer.status, t->tries, t->answer.retry_after_ms};
-	struct vx_verdict v;
-
-	release_easy(f, t);
-	if (fault == VX_FAULT_NONE) {
-		finish(f, t);
-		return;
-	}
-	f->random = vx_mix64(f->random + 0x9e3779b97f4a7c15u);
-	v = vx_retry_decide(&f->policy, &failure, f->random);
-	if (v.again)
-		rest(f, t, v.wait_ms);
-	else
-		fail(f, t, fault, v.code);
-}
-
-static void cancel(struct vx_fetcher *f, struct vx_transfer *t)
-{
-	if (t->easy)
-		release_easy(f, t);
-	else
-		f->queued--;
-	vx_buf_put(t->body);
-	t->body = NULL;
-	fail(f, t, VX_FAULT_CANCELLED, -ECANCELED);
-}
-
-static bool start(struct vx_fetcher *f, struct vx_transfer *t)
-{
-	t->easy = f->idle_count ? f->idle[--f->idle_count] : vx_easy_new(&f->opts);
-	f->queued--;
-	if (!t->easy)
-		return false;
-	f->running_count++;
-	f->active++;
-	vx_list_remove(&t->link);
-	vx_list_push_back(&f->running, &t->link);
-	if (vx_transfer_begin(t, f->now_ns) < 0) {
-		release_easy(f, t);
-		finish(f, t);
-		return true;
-	}
-	VX_COUNT(store_requests);
-	if (t->tries > 1)
-		VX_COUNT(store_retries);
-	if (curl_multi_add_handle(f->multi, t->easy) == CURLM_OK)
-		return true;
-	release_easy(f, t);
-	return false;
-}
-
-static void start_waiting(struct vx_fetcher *f)
-{
-	while (f->running_count < f->opts.connections && !vx_list_empty(&f->waiting)) {
-		struct vx_transfer *t = transfer_of(f->waiting.next);
-
-		if (!start(f, t))
-			fail(f, t, VX_FAULT_MEMORY, -ENOMEM);
-	}
-}
-
-static void end_rests(struct vx_fetcher *f)
-{
-	struct vx_link *at = f->waiting.next; /* in front of what never ran, in order */
-
-	while (!vx_list_empty(&f->resting) && transfer_of(f->resting.next)->due_ns <= f->now_ns) {
-		struct vx_link *l = f->resting.next;
-
-		vx_list_remove(l);
-		vx_list_insert(at, l);
-	}
-}
-
-static void end_stalls(struct vx_fetcher *f)
-{
-	uint64_t stall_ns = f->opts.stall_ms * VX_MS, step = vx_min_u64(stall_ns / 8, VX_SEC);
-	struct vx_link *l, *next;
-
-	if (vx_list_empty(&f->running)) {
-		f->stall_due_ns = VX_NEVER;
-		return;
-	}
-	if (f->stall_due_ns != VX_NEVER && f->now_ns < f->stall_due_ns)
-		return;
-	vx_list_each_safe(l, next, &f->running) if (vx_transfer_stalled(transfer_of(l), f->now_ns, stall_ns))
-	    attempt_over(f, transfer_of(l), CURLE_OPERATION_TIMEDOUT);
-	f->stall_due_ns = f->now_ns + vx_max_u64(step, VX_MS);
-}
-
 /* Picks up the attempts that curl has ended. */
 static bool collect(struct vx_fetcher *f)
 {
@@ -208,13 +81,13 @@ static bool collect(struct vx_fetcher *f)
 	int left;
 
 	while ((m = curl_multi_info_read(f->multi, &left))) {
-		struct vx_transfer *t = NULL;
+		struct vx_attempt *a = NULL;
 		CURLcode code = m->data.result;
 
 		if (m->msg != CURLMSG_DONE)
 			continue;
-		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &t);
-		attempt_over(f, t, code);
+		curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &a);
+		vx_flight_ended(f, a, code);
 		any = true;
 	}
 	return any;
@@ -233,10 +106,8 @@ static void run_curl_timers(struct vx_fetcher *f)
 static void complete(struct vx_fetcher *f, struct vx_transfer *t)
 {
 	struct vx_fetch *r = t->fetch;
-	struct vx_fetched got = {.err = t->err, .body = t->body};
+	struct vx_fetched got = t->got;
 
-	if (t->err.code == 0)
-		vx_transfer_tell(t, &got);
 	{
 		VX_LOCK_SCOPE(&f->mtx);
 		vx_list_remove(&t->cancel_link);
@@ -261,30 +132,6 @@ static bool complete_finished(struct vx_fetcher *f)
 	return any;
 }
 
-static void adopt(struct vx_fetcher *f, struct vx_fetch *r)
-{
-	struct vx_transfer *t = calloc(1, sizeof *t);
-	bool cancelled;
-
-	if (!t) {
-		f->queued--;
-		vx_fetcher_deliver_error(r, -ENOMEM, "out of memory");
-		return;
-	}
-	vx_list_init(&t->cancel_link);
-	t->fetch = r;
-	t->store = r->store;
-	t->pool = f->pool;
-	vx_list_push_back(&f->waiting, &t->link);
-	{
-		VX_LOCK_SCOPE(&f->mtx);
-		r->impl = t;
-		cancelled = r->cancelled;
-	}
-	if (cancelled)
-		cancel(f, t);
-}
-
 /* Returns true when asked to quit. */
 static bool take_inbox(struct vx_fetcher *f)
 {
@@ -306,22 +153,24 @@ static bool take_inbox(struct vx_fetcher *f)
 		struct vx_link *l = cancels.next;
 
 		vx_list_remove(l);
-		cancel(f, vx_list_entry(l, struct vx_transfer, cancel_link));
+		vx_flight_cancel(f, vx_list_entry(l, struct vx_transfer, cancel_link));
 	}
 	for (; r; r = next) {
 		next = r->next;
-		adopt(f, r);
+		vx_flight_adopt(f, r);
 	}
 	return quit;
 }
 
 static void cancel_all(struct vx_fetcher *f)
 {
-	struct vx_link *lists[] = {&f->running, &f->waiting, &f->resting};
+	struct vx_link *lists[] = {&f->running, &f->parked, &f->resting};
 
 	for (size_t i = 0; i < VX_ARRAY_LEN(lists); i++)
 		while (!vx_list_empty(lists[i]))
-			cancel(f, transfer_of(lists[i]->next));
+			vx_flight_cancel(f, transfer_of(lists[i]->next));
+	while (!vx_list_empty(&f->ready))
+		vx_flight_cancel(f, transfer_of(vx_list_entry(f->ready.next, struct vx_host, ready)->waiting.next));
 }
 
 /* False when somebody has put something into the inbox again. */
@@ -335,7 +184,7 @@ static bool close_inbox(struct vx_fetcher *f)
 
 static int sleep_ms(struct vx_fetcher *f)
 {
-	uint64_t due = vx_min_u64(f->curl_due_ns, f->stall_due_ns);
+	uint64_t due = vx_min_u64(f->curl_due_ns, f->watch_due_ns);
 
 	if (!vx_list_empty(&f->resting))
 		due = vx_min_u64(due, transfer_of(f->resting.next)->due_ns);
@@ -384,11 +233,11 @@ void *vx_loop_run(void *fetcher)
 		quit = take_inbox(f);
 		if (quit)
 			cancel_all(f);
-		end_rests(f);
-		end_stalls(f);
+		vx_flight_wake(f);
+		vx_flight_watch(f);
 		collect(f);
 		do {
-			start_waiting(f);
+			vx_flight_start(f);
 			run_curl_timers(f);
 		} while (collect(f));
 		if (complete_finished(f))

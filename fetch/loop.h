@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Private to fetch/: the fetcher's insides, shared by its two halves: fetcher.c, what others do to it
- * from any thread, and loop.c, its own thread.
+ * Private to fetch/: the fetcher's insides, shared by its three parts: fetcher.c, what others do to it
+ * from any thread; loop.c, its own thread; and flight.c, what that thread does with a transfer.
  */
 #ifndef VX_FETCH_LOOP_H
 #define VX_FETCH_LOOP_H
 
 #include "base/list.h"
 #include "fetch/fetch.h"
+#include "fetch/host.h"
 #include "fetch/retry.h"
+#include "fetch/token.h"
+#include "fetch/transfer.h"
 
 #include <curl/curl.h>
 
@@ -18,9 +21,12 @@ struct vx_fetcher {
 	struct vx_fetch_opts opts;
 	struct vx_retry_policy policy;
 	struct vx_pool *pool;
+	struct vx_tokens *tokens;
+	_Atomic bool tokens_changed; /* somebody who waits for credentials may go on */
 
 	/* under mtx */
 	struct vx_mutex mtx;
+	struct vx_host *hosts; /* the list; what they hold is the loop's */
 	struct vx_fetch *inbox, **inbox_end;
 	struct vx_link cancels; /* transfers, by cancel_link */
 	bool woken;             /* the eventfd was or is about to be written */
@@ -37,12 +43,27 @@ struct vx_fetcher {
 	_Atomic unsigned active, queued;
 
 	/* the thread's own */
-	struct vx_link waiting, running, resting, finished; /* resting: soonest first */
-	CURL **idle;                                        /* handles not in use, `connections` places */
-	unsigned idle_count, running_count;
-	uint64_t now_ns, curl_due_ns, stall_due_ns;
+	struct vx_link ready; /* hosts for which something waits, whose turn is next first */
+	struct vx_link parked, running, resting, finished; /* transfers; resting: soonest first */
+	CURL **idle;                                       /* handles not in use, `connections` places */
+	unsigned idle_count, running_count;                /* running: attempts */
+	uint64_t now_ns, curl_due_ns, watch_due_ns;
 	uint64_t random;
 };
+
+/* flight.c; the loop's thread. */
+void vx_flight_adopt(struct vx_fetcher *f, struct vx_fetch *r);
+void vx_flight_cancel(struct vx_fetcher *f, struct vx_transfer *t);
+void vx_flight_ended(struct vx_fetcher *f, struct vx_attempt *a, CURLcode code);
+/* Starts what may start. */
+void vx_flight_start(struct vx_fetcher *f);
+/* Those whose rest is over, or whose credentials may have come, wait again. */
+void vx_flight_wake(struct vx_fetcher *f);
+/* Ends attempts that stall, and sends second ones for those that lag. */
+void vx_flight_watch(struct vx_fetcher *f);
+
+/* The host of this origin, made when there is none yet; NULL when memory is short. Any thread. */
+struct vx_host *vx_fetcher_host(struct vx_fetcher *f, const char *origin);
 
 /* The thread: a request's whole life, until asked to quit. */
 void *vx_loop_run(void *fetcher);

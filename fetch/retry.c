@@ -62,7 +62,12 @@ struct vx_verdict vx_retry_decide(const struct vx_retry_policy *p, const struct 
 
 	if (passes && f->tries < p->tries)
 		return (struct vx_verdict){.again = true, .wait_ms = wait_ms(p, f, random)};
-	return (struct vx_verdict){.code = status ? status_code(f->status) : faults[f->fault].code};
+	return (struct vx_verdict){.code = vx_retry_code(f)};
+}
+
+int vx_retry_code(const struct vx_failure *f)
+{
+	return f->fault == VX_FAULT_STATUS ? status_code(f->status) : faults[f->fault].code;
 }
 
 const char *vx_fault_text(enum vx_fault fault)

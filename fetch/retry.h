@@ -26,6 +26,8 @@
 	  "the server does not do byte ranges, and the object is too large to be read whole for a part of it") \
 	X(ENCODED, false, EBADMSG, "the store packs what it sends, so that a part of it means nothing")        \
 	X(MEMORY, false, ENOMEM, "out of memory")                                                              \
+	X(NO_BUCKET, false, EHOSTUNREACH, "there is no such bucket")                                           \
+	X(DOWN, false, EHOSTUNREACH, "the host has not answered for a while and is asked only now and then")   \
 	X(CANCELLED, false, ECANCELED, "the request was cancelled")                                            \
 	X(OTHER, false, EIO, "the transfer failed")
 
@@ -55,6 +57,9 @@ struct vx_verdict {
 };
 
 struct vx_verdict vx_retry_decide(const struct vx_retry_policy *p, const struct vx_failure *f, uint64_t random);
+
+/* The errno of a failure that is not tried again. */
+int vx_retry_code(const struct vx_failure *f);
 
 const char *vx_fault_text(enum vx_fault fault);
 

@@ -13,9 +13,8 @@
 #include <strings.h>
 
 static const struct vx_store_ops *const kinds[] = {
-    &vx_store_file_ops,
-    &vx_store_http_ops,
-    &vx_store_https_ops,
+    &vx_store_file_ops,    &vx_store_http_ops,     &vx_store_https_ops, &vx_store_s3_ops,
+    &vx_store_s3_http_ops, &vx_store_s3_https_ops, &vx_store_gs_ops,
 };
 
 static int unknown_scheme(const char *url, size_t len, struct vx_err *e)

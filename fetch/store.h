@@ -8,6 +8,9 @@
 #include "fetch/account.h"
 #include "fetch/fetch.h"
 
+struct vx_attempt;
+struct vx_host;
+
 struct vx_store_ops {
 	const char *scheme; /* lower case, as before "://" */
 
@@ -16,23 +19,31 @@ struct vx_store_ops {
 	int (*open)(struct vx_store **ret, struct vx_fetcher *f, const char *url, struct vx_err *e);
 	void (*close)(struct vx_store *s);
 
-	/* Local stores have `read`, remote ones `aim`, which points the CURL handle `easy` at one object:
-	 * its URL, credentials and protocols. `aim` runs on the loop's thread. The key was checked. */
+	/* Local stores have `read`, remote ones `aim`, which points the CURL handle of an attempt at its object:
+	 * URL, credentials, protocols and header lines. -EAGAIN: the credentials are being looked for. The key was
+	 * checked. */
 	void (*read)(struct vx_store *s, const struct vx_fetch *r, struct vx_fetched *got);
-	int (*aim)(struct vx_store *s, const struct vx_fetch *r, void *easy, struct vx_err *e);
+	int (*aim)(struct vx_store *s, struct vx_attempt *a, struct vx_err *e);
+	/* May be NULL. True when an answer with an error's status has taught the store to ask better. As `aim`, it
+	 * runs on the loop's thread. */
+	bool (*recover)(struct vx_store *s, const struct vx_attempt *a);
 };
 
 struct vx_store {
 	const struct vx_store_ops *ops; /* store.c sets it, and the next one */
 	struct vx_fetcher *fetcher;
-	char *shown;                    /* owned; the URL without secrets */
-	size_t shown_len;               /* what follows these bytes of it is shown after a key: "?..." or "" */
-	_Atomic unsigned under_way;     /* requests not done yet, for an assertion */
-	char account[VX_ACCOUNT];       /* who asks; `open` sets it where there are credentials */
-	_Atomic uint64_t down_until_ns; /* it could not be reached: older answers stand in without asking */
+	struct vx_host *host;       /* of a remote one; the fetcher's */
+	char *shown;                /* owned; the URL without secrets */
+	size_t shown_len;           /* what follows these bytes of it is shown after a key: "?..." or "" */
+	_Atomic unsigned under_way; /* requests not done yet, for an assertion */
+	/* Who asks, for the disk cache; `open` sets it where there are credentials. */
+	char account[VX_ACCOUNT];
+	/* It could not be reached: older answers stand in without asking. */
+	_Atomic uint64_t down_until_ns;
 };
 
-extern const struct vx_store_ops vx_store_file_ops, vx_store_http_ops, vx_store_https_ops;
+extern const struct vx_store_ops vx_store_file_ops, vx_store_http_ops, vx_store_https_ops, vx_store_s3_ops,
+    vx_store_s3_http_ops, vx_store_s3_https_ops, vx_store_gs_ops;
 
 /* Keys hold text from metadata documents, which come from outside: -EBADMSG for what is empty, absolute,
  * too long for its field or has control characters. */

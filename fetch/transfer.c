@@ -5,6 +5,7 @@
  * of redirects and interim responses are forgotten. Runs on the loop's thread; holds no lock.
  */
 #include "fetch/transfer.h"
+#include "fetch/aim.h"
 #include "fetch/store.h"
 
 #include "base/check.h"
@@ -24,88 +25,97 @@
 
 static size_t on_header(char *line, size_t one, size_t len, void *arg)
 {
-	struct vx_transfer *t = arg;
+	struct vx_attempt *a = arg;
 
-	t->heard_ns = vx_now_ns();
-	vx_answer_line(&t->answer, line, len, time(NULL));
+	a->heard_ns = vx_now_ns();
+	if (!a->first_ns)
+		a->first_ns = a->heard_ns;
+	vx_answer_line(&a->answer, line, len, time(NULL));
 	return len;
 }
 
 /* Ends the attempt from within a callback. */
-static size_t give_up(struct vx_transfer *t, enum vx_fault fault)
+static size_t give_up(struct vx_attempt *a, enum vx_fault fault)
 {
-	t->fault = fault;
+	a->fault = fault;
 	return 0;
 }
 
-static bool has_body(const struct vx_transfer *t)
+static bool has_body(const struct vx_attempt *a)
 {
-	return t->answer.status == 200 || (t->answer.status == 206 && vx_fetch_is_ranged(t->fetch));
+	return a->answer.status == 200 || (a->answer.status == 206 && vx_fetch_is_ranged(a->of->fetch));
 }
 
 /* Once the head is complete: what to keep, and a buffer for it. */
-static enum vx_fault plan(struct vx_transfer *t, size_t len)
+static enum vx_fault plan(struct vx_attempt *a, size_t len)
 {
-	uint64_t size = t->fetch->expect ? t->fetch->expect : FIRST_BODY_BYTES;
+	uint64_t size = a->of->fetch->expect ? a->of->fetch->expect : FIRST_BODY_BYTES;
 	curl_off_t said = -1;
 	enum vx_fault fault;
 
-	if (curl_easy_getinfo(t->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &said) != CURLE_OK)
+	if (curl_easy_getinfo(a->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &said) != CURLE_OK)
 		said = -1;
-	fault = vx_range_take(t->fetch, &t->answer, said >= 0 ? (uint64_t)said : VX_SIZE_UNKNOWN, &t->take);
+	fault = vx_range_take(a->of->fetch, &a->answer, said >= 0 ? (uint64_t)said : VX_SIZE_UNKNOWN, &a->take);
 	if (fault != VX_FAULT_NONE)
 		return fault;
-	t->planned = true;
-	if (!t->take.open_end)
-		size = t->take.want;
-	t->body = vx_buf_get(t->pool, (size_t)vx_min_u64(vx_max_u64(size, len), t->take.want));
-	return t->body ? VX_FAULT_NONE : VX_FAULT_MEMORY;
+	a->planned = true;
+	if (!a->take.open_end)
+		size = a->take.want;
+	a->body = vx_buf_get(a->of->pool, (size_t)vx_min_u64(vx_max_u64(size, len), a->take.want));
+	return a->body ? VX_FAULT_NONE : VX_FAULT_MEMORY;
 }
 
-static enum vx_fault append(struct vx_transfer *t, const char *data, uint64_t len)
+static enum vx_fault append(struct vx_attempt *a, const char *data, uint64_t len)
 {
-	if (len > t->take.want - t->body->len)
-		return t->take.tail ? VX_FAULT_UNRANGED : VX_FAULT_TOO_BIG;
-	if (len > t->body->cap - t->body->len) {
-		uint64_t size = vx_max_u64(2 * t->body->cap, t->body->len + len);
+	if (len > a->take.want - a->body->len)
+		return a->take.tail ? VX_FAULT_UNRANGED : VX_FAULT_TOO_BIG;
+	if (len > a->body->cap - a->body->len) {
+		uint64_t size = vx_max_u64(2 * a->body->cap, a->body->len + len);
 
-		if (vx_buf_grow(&t->body, (size_t)vx_min_u64(size, t->take.want)) < 0)
+		if (vx_buf_grow(&a->body, (size_t)vx_min_u64(size, a->take.want)) < 0)
 			return VX_FAULT_MEMORY;
 	}
-	memcpy(t->body->data + t->body->len, data, len);
-	t->body->len += len;
+	memcpy(a->body->data + a->body->len, data, len);
+	a->body->len += len;
 	return VX_FAULT_NONE;
 }
 
 /* Keeps what `take` says of the next bytes of the body. */
-static enum vx_fault receive(struct vx_transfer *t, const char *data, size_t len)
+static enum vx_fault receive(struct vx_attempt *a, const char *data, size_t len)
 {
-	uint64_t at = t->seen, drop = at < t->take.skip ? vx_min_u64(t->take.skip - at, len) : 0, rest = len - drop;
+	uint64_t at = a->seen, drop = at < a->take.skip ? vx_min_u64(a->take.skip - at, len) : 0, rest = len - drop;
 
-	t->seen += len;
-	if (t->take.whole && t->seen > VX_MAX_UNRANGED_BYTES)
+	a->seen += len;
+	if (a->take.whole && a->seen > VX_MAX_UNRANGED_BYTES)
 		return VX_FAULT_UNRANGED;
-	if (t->take.whole && !t->take.tail)
-		rest = vx_min_u64(rest, t->take.want - t->body->len);
-	return append(t, data + drop, rest);
+	if (a->take.whole && !a->take.tail)
+		rest = vx_min_u64(rest, a->take.want - a->body->len);
+	return append(a, data + drop, rest);
+}
+
+/* Of an error's page; its first bytes may say more than the status. */
+static size_t discard(struct vx_attempt *a, const char *data, size_t len)
+{
+	if (a->discarded < sizeof a->page - 1)
+		memcpy(a->page + a->discarded, data, vx_min_u64(len, sizeof a->page - 1 - a->discarded));
+	a->discarded += len;
+	return a->discarded > DISCARD_BYTES ? give_up(a, VX_FAULT_STATUS) : len;
 }
 
 static size_t on_body(char *data, size_t one, size_t len, void *arg)
 {
-	struct vx_transfer *t = arg;
+	struct vx_attempt *a = arg;
 	enum vx_fault fault = VX_FAULT_NONE;
 
-	t->heard_ns = vx_now_ns();
+	a->heard_ns = vx_now_ns();
 	VX_COUNT_ADD(store_bytes, len);
-	if (!has_body(t)) {
-		t->discarded += len;
-		return t->discarded > DISCARD_BYTES ? give_up(t, VX_FAULT_STATUS) : len;
-	}
-	if (!t->planned)
-		fault = plan(t, len);
+	if (!has_body(a))
+		return discard(a, data, len);
+	if (!a->planned)
+		fault = plan(a, len);
 	if (fault == VX_FAULT_NONE)
-		fault = receive(t, data, len);
-	return fault == VX_FAULT_NONE ? len : give_up(t, fault);
+		fault = receive(a, data, len);
+	return fault == VX_FAULT_NONE ? len : give_up(a, fault);
 }
 
 CURL *vx_easy_new(const struct vx_fetch_opts *o)
@@ -114,10 +124,11 @@ CURL *vx_easy_new(const struct vx_fetch_opts *o)
 
 	if (!h)
 		return NULL;
+	vx_trust(h);
 	curl_easy_setopt(h, CURLOPT_NOSIGNAL, 1L);
 	curl_easy_setopt(h, CURLOPT_USERAGENT, "voxfs");
 	curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-	curl_easy_setopt(h, CURLOPT_FOLLOWLOCATION, 1L);
+	curl_easy_setopt(h, CURLOPT_HTTP_CONTENT_DECODING, 0L); /* workers unpack */
 	curl_easy_setopt(h, CURLOPT_MAXREDIRS, (long)VX_MAX_REDIRECTS);
 	curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT_MS, (long)vx_min_u64(o->connect_ms, INT32_MAX));
 	curl_easy_setopt(h, CURLOPT_BUFFERSIZE, RECEIVE_BYTES);
@@ -130,110 +141,108 @@ CURL *vx_easy_new(const struct vx_fetch_opts *o)
 	return h;
 }
 
-/* False when memory is short; the list then is as it was. */
-static bool add_header(struct vx_transfer *t, const char *line)
+bool vx_attempt_header(struct vx_attempt *a, const char *line)
 {
-	struct curl_slist *longer = curl_slist_append(t->headers, line);
+	struct curl_slist *longer = curl_slist_append(a->headers, line);
 
 	if (longer)
-		t->headers = longer;
+		a->headers = longer;
 	return longer != NULL;
 }
 
-static bool set_headers(struct vx_transfer *t)
+/* Accept-Encoding is curl's own option and not one of our header lines, because those are signed with the request for
+ * S3, and proxies change this one. */
+static bool set_headers(struct vx_attempt *a)
 {
-	const struct vx_fetch *r = t->fetch;
+	const struct vx_fetch *r = a->of->fetch;
 	char line[sizeof r->if_none_match + 32], range[48];
 	bool ranged = vx_fetch_is_ranged(r);
 
 	if (ranged)
 		vx_range_print(r, range);
-	curl_easy_setopt(t->easy, CURLOPT_RANGE, ranged ? range : NULL);
+	curl_easy_setopt(a->easy, CURLOPT_RANGE, ranged ? range : NULL);
+	curl_easy_setopt(a->easy, CURLOPT_ACCEPT_ENCODING, ranged ? "identity" : "gzip, br, zstd");
 	snprintf(line, sizeof line, "If-None-Match: %.71s", r->if_none_match);
-	if (!add_header(t, ranged ? "Accept-Encoding: identity" : "Accept-Encoding: gzip, br, zstd") ||
-	    (r->if_none_match[0] && !add_header(t, line)))
+	if (r->if_none_match[0] && !vx_attempt_header(a, line))
 		return false;
-	return curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers) == CURLE_OK;
+	return curl_easy_setopt(a->easy, CURLOPT_HTTPHEADER, a->headers) == CURLE_OK;
 }
 
-static void forget_attempt(struct vx_transfer *t)
+static int check_wish(const struct vx_fetch *r, struct vx_err *e)
 {
-	t->fault = VX_FAULT_NONE;
-	memset(&t->answer, 0, sizeof t->answer);
-	t->planned = false;
-	t->seen = 0;
-	t->discarded = 0;
-	t->curl_says[0] = 0;
-}
-
-static int check_wish(struct vx_transfer *t)
-{
-	const struct vx_fetch *r = t->fetch;
 	uint64_t end;
 
 	if (!r->range.suffix && !vx_add_u64(r->range.off, r->range.len, &end))
-		return vx_fail(&t->err, -EBADMSG, "bytes beyond any object's end were asked for: %s", r->key);
+		return vx_fail(e, -EBADMSG, "bytes beyond any object's end were asked for: %s", r->key);
 	if (strnlen(r->if_none_match, sizeof r->if_none_match) == sizeof r->if_none_match ||
 	    strpbrk(r->if_none_match, "\r\n"))
-		return vx_fail(&t->err, -EINVAL, "no etag has such bytes");
-	return vx_key_check(r->key, sizeof r->key, &t->err);
+		return vx_fail(e, -EINVAL, "no etag has such bytes");
+	return vx_key_check(r->key, sizeof r->key, e);
 }
 
-int vx_transfer_begin(struct vx_transfer *t, uint64_t now_ns)
+int vx_attempt_begin(struct vx_attempt *a, struct vx_transfer *t, CURL *easy, uint64_t now_ns)
 {
-	int r = check_wish(t);
+	struct vx_err *e = &t->got.err;
+	int r;
 
+	memset(a, 0, sizeof *a);
+	a->of = t;
+	a->easy = easy;
+	a->begun_ns = a->heard_ns = now_ns;
+	r = check_wish(t->fetch, e);
 	if (r == 0)
-		r = t->store->ops->aim(t->store, t->fetch, t->easy, &t->err);
-	if (r == 0 && !set_headers(t))
-		r = vx_fail(&t->err, -ENOMEM, "out of memory");
-	if (r < 0)
+		r = t->store->ops->aim(t->store, a, e);
+	if (r == 0 && !set_headers(a))
+		r = vx_fail(e, -ENOMEM, "out of memory");
+	if (r < 0) {
+		vx_attempt_release(a);
 		return r;
-	curl_easy_setopt(t->easy, CURLOPT_PRIVATE, t);
-	curl_easy_setopt(t->easy, CURLOPT_HEADERDATA, t);
-	curl_easy_setopt(t->easy, CURLOPT_WRITEDATA, t);
-	curl_easy_setopt(t->easy, CURLOPT_ERRORBUFFER, t->curl_says);
-	t->tries++;
-	t->begun_ns = t->heard_ns = now_ns;
-	forget_attempt(t);
+	}
+	curl_easy_setopt(easy, CURLOPT_PRIVATE, a);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, a);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, a);
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, a->curl_says);
 	return 0;
 }
 
-void vx_transfer_release(struct vx_transfer *t)
+CURL *vx_attempt_release(struct vx_attempt *a)
 {
-	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, NULL);
-	curl_slist_free_all(t->headers);
-	t->headers = NULL;
+	curl_easy_setopt(a->easy, CURLOPT_HTTPHEADER, NULL);
+	curl_easy_setopt(a->easy, CURLOPT_ERRORBUFFER, NULL);
+	curl_slist_free_all(vx_steal(a->headers));
+	vx_token_put(vx_steal(a->token));
+	vx_buf_put(vx_steal(a->body));
+	return vx_steal(a->easy);
 }
 
-static bool connected(const struct vx_transfer *t, uint64_t *ret_at_ns)
+static bool connected(const struct vx_attempt *a, uint64_t *ret_at_ns)
 {
 	curl_off_t us = 0;
 
-	curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &us);
-	*ret_at_ns = t->begun_ns + (uint64_t)us * 1000;
+	curl_easy_getinfo(a->easy, CURLINFO_PRETRANSFER_TIME_T, &us);
+	*ret_at_ns = a->begun_ns + (uint64_t)us * 1000;
 	return us > 0;
 }
 
-bool vx_transfer_stalled(const struct vx_transfer *t, uint64_t now_ns, uint64_t stall_ns)
+bool vx_attempt_stalled(const struct vx_attempt *a, uint64_t now_ns, uint64_t stall_ns)
 {
 	uint64_t at;
 
-	if (now_ns < t->heard_ns + stall_ns)
+	if (now_ns < a->heard_ns + stall_ns)
 		return false;
-	return connected(t, &at) && now_ns >= at + stall_ns;
+	return connected(a, &at) && now_ns >= at + stall_ns;
 }
 
 /* A server that sends more than it promised leaves the rest in its connection, in front of the next answer: that one
  * deserves another connection, as if this one had been cut. */
-static bool reused(const struct vx_transfer *t)
+static bool reused(const struct vx_attempt *a)
 {
 	long connects = 1;
 
-	return curl_easy_getinfo(t->easy, CURLINFO_NUM_CONNECTS, &connects) == CURLE_OK && connects == 0;
+	return curl_easy_getinfo(a->easy, CURLINFO_NUM_CONNECTS, &connects) == CURLE_OK && connects == 0;
 }
 
-static enum vx_fault fault_of(const struct vx_transfer *t, CURLcode code)
+static enum vx_fault fault_of(const struct vx_attempt *a, CURLcode code)
 {
 	uint64_t at;
 
@@ -251,7 +260,7 @@ static enum vx_fault fault_of(const struct vx_transfer *t, CURLcode code)
 	case CURLE_SSL_INVALIDCERTSTATUS:
 		return VX_FAULT_TRUST;
 	case CURLE_OPERATION_TIMEDOUT:
-		return connected(t, &at) ? VX_FAULT_STALL : VX_FAULT_CONNECT_TIME;
+		return connected(a, &at) ? VX_FAULT_STALL : VX_FAULT_CONNECT_TIME;
 	case CURLE_PARTIAL_FILE:
 	case CURLE_GOT_NOTHING:
 	case CURLE_RECV_ERROR:
@@ -262,7 +271,7 @@ static enum vx_fault fault_of(const struct vx_transfer *t, CURLcode code)
 	case CURLE_TOO_MANY_REDIRECTS:
 		return VX_FAULT_REDIRECTS;
 	case CURLE_UNSUPPORTED_PROTOCOL: /* also what curl says of an answer without a status line */
-		return t->answer.status ? VX_FAULT_PROTOCOL : reused(t) ? VX_FAULT_CUT : VX_FAULT_MALFORMED;
+		return a->answer.status ? VX_FAULT_PROTOCOL : reused(a) ? VX_FAULT_CUT : VX_FAULT_MALFORMED;
 	case CURLE_WEIRD_SERVER_REPLY:
 	case CURLE_URL_MALFORMAT:
 	case CURLE_BAD_CONTENT_ENCODING:
@@ -275,65 +284,71 @@ static enum vx_fault fault_of(const struct vx_transfer *t, CURLcode code)
 }
 
 /* A good answer has ended: the body must be what was asked for. */
-static enum vx_fault conclude(struct vx_transfer *t)
+static enum vx_fault conclude(struct vx_attempt *a)
 {
-	enum vx_fault fault = t->planned ? VX_FAULT_NONE : plan(t, 0);
-	uint64_t len = t->fetch->range.len;
+	enum vx_fault fault = a->planned ? VX_FAULT_NONE : plan(a, 0);
+	uint64_t len = a->of->fetch->range.len;
 
 	if (fault != VX_FAULT_NONE)
 		return fault;
-	if (t->take.whole || !vx_fetch_is_ranged(t->fetch))
-		t->take.total = t->seen;
-	if (t->take.tail && t->body->len > len) {
-		memmove(t->body->data, t->body->data + t->body->len - len, len);
-		t->body->len = len;
+	if (a->take.whole || !vx_fetch_is_ranged(a->of->fetch))
+		a->take.total = a->seen;
+	if (a->take.tail && a->body->len > len) {
+		memmove(a->body->data, a->body->data + a->body->len - len, len);
+		a->body->len = len;
 	}
-	if (!t->take.open_end && t->body->len < t->take.want)
-		return t->take.whole ? VX_FAULT_SHORT : VX_FAULT_CUT;
+	if (!a->take.open_end && a->body->len < a->take.want)
+		return a->take.whole ? VX_FAULT_SHORT : VX_FAULT_CUT;
 	return VX_FAULT_NONE;
 }
 
-static bool is_not_modified(const struct vx_transfer *t)
+static bool is_not_modified(const struct vx_attempt *a)
 {
-	return t->answer.status == 304 && t->fetch->if_none_match[0];
+	return a->answer.status == 304 && a->of->fetch->if_none_match[0];
 }
 
 /* An answer with an error's status, or one that was cut, or whose body is still to be looked at. */
-static enum vx_fault judge(struct vx_transfer *t, CURLcode code)
+static enum vx_fault judge(struct vx_attempt *a, CURLcode code)
 {
-	int status = t->answer.status;
+	int status = a->answer.status;
+	char word[VX_ERROR_CODE_MAX];
 	enum vx_fault fault;
 
-	if (status == 416 && vx_fetch_is_ranged(t->fetch)) {
-		fault = vx_range_refused(t->fetch, &t->answer);
-		if (fault == VX_FAULT_NONE && !(t->body = vx_buf_get(t->pool, 0)))
+	if (status == 416 && vx_fetch_is_ranged(a->of->fetch)) {
+		fault = vx_range_refused(a->of->fetch, &a->answer);
+		if (fault == VX_FAULT_NONE && !(a->body = vx_buf_get(a->of->pool, 0)))
 			fault = VX_FAULT_MEMORY;
 		return fault;
 	}
-	if (status >= 400 || (code == CURLE_OK && !has_body(t) && !is_not_modified(t)))
+	if (status == 404 && vx_error_code(a->page, word) && strcmp(word, "NoSuchBucket") == 0)
+		return VX_FAULT_NO_BUCKET; /* which is not the same as an object that is not there */
+	if (status >= 400 || (code == CURLE_OK && !has_body(a) && !is_not_modified(a)))
 		return VX_FAULT_STATUS; /* whether or not its body came whole */
 	if (code != CURLE_OK)
-		return fault_of(t, code);
-	return is_not_modified(t) ? VX_FAULT_NONE : conclude(t);
+		return fault_of(a, code);
+	return is_not_modified(a) ? VX_FAULT_NONE : conclude(a);
 }
 
-enum vx_fault vx_transfer_end(struct vx_transfer *t, CURLcode code)
+enum vx_fault vx_attempt_end(struct vx_attempt *a, CURLcode code)
 {
-	enum vx_fault fault = t->fault == VX_FAULT_NONE ? judge(t, code) : t->fault;
+	enum vx_fault fault = a->fault == VX_FAULT_NONE ? judge(a, code) : a->fault;
 
 	if (fault != VX_FAULT_NONE) {
-		vx_buf_put(t->body);
-		t->body = NULL;
+		vx_buf_put(a->body);
+		a->body = NULL;
 	}
 	return fault;
 }
 
-void vx_transfer_tell(const struct vx_transfer *t, struct vx_fetched *ret)
+void vx_attempt_tell(struct vx_attempt *a, struct vx_fetched *ret)
 {
-	ret->not_modified = is_not_modified(t);
-	ret->total = t->take.total;
-	memcpy(ret->etag, t->answer.etag, sizeof ret->etag);
-	memcpy(ret->content_encoding, t->answer.content_encoding, sizeof ret->content_encoding);
+	ret->err.code = 0;
+	ret->err.why[0] = 0;
+	ret->body = vx_steal(a->body);
+	ret->not_modified = is_not_modified(a);
+	ret->total = a->take.total;
+	memcpy(ret->etag, a->answer.etag, sizeof ret->etag);
+	memcpy(ret->content_encoding, a->answer.content_encoding, sizeof ret->content_encoding);
 }
 
 static bool curl_knows_more(enum vx_fault fault)
@@ -354,17 +369,20 @@ static bool curl_knows_more(enum vx_fault fault)
 	}
 }
 
-void vx_transfer_explain(struct vx_transfer *t, enum vx_fault fault, int code)
+void vx_transfer_explain(struct vx_transfer *t, const struct vx_attempt *a, enum vx_fault fault, int code)
 {
-	char cause[240], tries[32] = "", url[1200];
+	char cause[240], tries[32] = "", url[1200], word[VX_ERROR_CODE_MAX];
 
-	if (fault == VX_FAULT_STATUS)
-		snprintf(cause, sizeof cause, "%s with HTTP status %d", vx_fault_text(fault), t->answer.status);
-	else if (t->curl_says[0] && curl_knows_more(fault))
-		snprintf(cause, sizeof cause, "%s (%.90s)", vx_fault_text(fault), t->curl_says);
+	if (fault == VX_FAULT_STATUS && vx_error_code(a->page, word))
+		snprintf(cause, sizeof cause, "%s with HTTP status %d (%s)", vx_fault_text(fault), a->answer.status,
+			 word);
+	else if (fault == VX_FAULT_STATUS)
+		snprintf(cause, sizeof cause, "%s with HTTP status %d", vx_fault_text(fault), a->answer.status);
+	else if (a && a->curl_says[0] && curl_knows_more(fault))
+		snprintf(cause, sizeof cause, "%s (%.90s)", vx_fault_text(fault), a->curl_says);
 	else
 		snprintf(cause, sizeof cause, "%s", vx_fault_text(fault));
 	if (t->tries > 0)
 		snprintf(tries, sizeof tries, ", %u %s", t->tries, t->tries == 1 ? "try" : "tries");
-	vx_fail(&t->err, code, "%s%s: %s", cause, tries, vx_store_show(t->store, t->fetch->key, url, sizeof url));
+	vx_fail(&t->got.err, code, "%s%s: %s", cause, tries, vx_store_show(t->store, t->fetch->key, url, sizeof url));
 }

@@ -49,6 +49,7 @@ static int start_fetcher(struct vx_fs *fs, struct vx_err *e)
 	f.connect_ms = (uint64_t)(o->timeout * 1000);
 	f.stall_ms = (uint64_t)(o->stall * 1000);
 	f.tries = (unsigned)o->tries;
+	f.hedge = o->hedge;
 	f.cache = fs->diskcache;
 	return vx_fetcher_new(&fs->fetcher, &f, fs->pool, e);
 }

@@ -99,6 +99,8 @@ static const struct choice zerocopy_words[] = {
 static const struct choice policy_words[] = {
     {"affinity", VX_POLICY_AFFINITY}, {"morton", VX_POLICY_MORTON}, {"fifo", VX_POLICY_FIFO}, {NULL, 0}};
 
+static const struct choice hedge_words[] = {{"auto", true}, {"off", false}, {NULL, 0}};
+
 #define F(field) offsetof(struct vx_options, field)
 #define UNSET (VX_CHECK_MOUNT - 1)
 #define BYTE_WORDS "bytes, with K, M, G, T, or a % of memory"
@@ -118,6 +120,8 @@ static const struct option {
      "boxes up to this size are filled when opened, larger ones where they are read (default: a quarter of cache)"},
     {"threads", COUNT, F(threads), NULL, 1, 1024, "decoding threads (default: one for each processor)"},
     {"connections", COUNT, F(connections), NULL, 1, 4096, "requests at once to remote stores (default 64)"},
+    {"hedge", CHOICE, F(hedge), hedge_words, 0, 0,
+     "a second request beside one that lags far behind the usual: auto (default), off"},
     {"missing", CHOICE, F(fill_missing), missing_words, 0, 0, "a chunk that is not there is: error (default), fill"},
     {"zerocopy", CHOICE, F(zerocopy), zerocopy_words, 0, 0, "auto (default), passthrough (or fail), off"},
     {"warm", BYTES, F(warm), NULL, 0, (uint64_t)1 << 62,
@@ -169,8 +173,8 @@ static int set_choice(struct vx_options *o, const struct option *t, const char *
 
 	for (const struct choice *c = t->words; c->word; c++) {
 		if (!strcmp(c->word, value)) {
-			if (t->field == F(fill_missing))
-				o->fill_missing = c->value;
+			if (t->words == missing_words || t->words == hedge_words)
+				*(bool *)((char *)o + t->field) = c->value;
 			else
 				memcpy((char *)o + t->field, &c->value, sizeof c->value);
 			return 0;
@@ -344,6 +348,7 @@ static void set_defaults(struct vx_options *o)
 	    .warm = UINT64_MAX,
 	    .threads = (uint64_t)sysconf(_SC_NPROCESSORS_ONLN),
 	    .connections = 64,
+	    .hedge = true,
 	    .tries = 5,
 	    .timeout = 10,
 	    .stall = 15,

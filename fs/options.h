@@ -22,7 +22,7 @@ struct vx_options {
 	uint64_t diskcache_size;     /* bytes; 0: the percentage */
 	double diskcache_percent;    /* of its filesystem */
 	uint64_t diskcache_check;    /* ns, or VX_CHECK_NEVER, VX_CHECK_MOUNT */
-	bool fill_missing, allow_other;
+	bool fill_missing, hedge, allow_other;
 	enum vx_zerocopy zerocopy;
 	enum vx_policy policy;
 	bool debug;

@@ -32,6 +32,10 @@
 	X(store, retries, "requests sent again")                                       \
 	X(store, bytes, "bytes received from stores")                                  \
 	X(store, errors, "requests given up")                                          \
+	X(store, hedges, "second requests, sent beside one that lagged")               \
+	X(store, hedges_won, "of those, the ones that were answered first")            \
+	X(store, refused, "requests given up unsent, because their host is away")      \
+	X(store, tokens, "searches for credentials")                                   \
 	X(diskcache, hits, "wishes answered from the disk cache")                      \
 	X(diskcache, hit_bytes, "bytes of those")                                      \
 	X(diskcache, misses, "wishes that it had nothing for")                         \

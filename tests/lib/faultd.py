@@ -23,6 +23,7 @@ A rule: {"match": regex searched in the path (with its query), "do": what, "time
 "skip": requests to let pass first (0), ...}. The first rule that matches and is not used up applies. What:
     status    answer "status" with "headers" {name: value} and "body" (text)
     delay     wait "ms", then answer properly
+    hold      answer properly once the path has been asked for "requests" times
     stall     send the head and half the body, then nothing for "seconds" (3600), then close; "at": "head" sends nothing
     cut       send the whole head, "bytes" (half) of the body, then close
     lie       Content-Length is off by "delta"; the connection closes after the body
@@ -259,6 +260,11 @@ class Connection:
 
     async def do_delay(self, rule, path, data, headers):
         await asyncio.sleep(rule.get("ms", 100) / 1000)
+        await self.proper(data, headers)
+
+    async def do_hold(self, rule, path, data, headers):
+        while self.server.counts.paths.get(path, 0) < rule["requests"]:
+            await asyncio.sleep(0.002)
         await self.proper(data, headers)
 
     async def do_stall(self, rule, path, data, headers):

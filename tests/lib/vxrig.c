@@ -86,6 +86,7 @@ void vxr_start(struct vxr *r, const struct vxr_opts *o)
 	memset(r, 0, sizeof *r);
 	r->opts = *o;
 	vx_fetch_opts_default(&fo);
+	fo.hedge = false; /* requests are counted */
 	fo.tries = 100; /* the server's faults are counted, not these */
 	fo.retry_ms = 1;
 	fo.retry_max_ms = 4;

@@ -63,7 +63,8 @@ def takes(seconds):
 
 
 def find_program(name):
-    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:" + os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "voxfs-test", "bin"))  # tests/lib/interop
 
 
 def equal(got, want, what=""):
@@ -164,6 +165,14 @@ class Context:
         m.wait()
         return m
 
+    def mount_fails(self, source, options=""):
+        """What voxfs says when it cannot mount."""
+        where = self.name("mnt")
+        os.mkdir(where)
+        r = self.run(self.settings.voxfs, source, where, "-f", "-o", ",".join(["name=x,cache=64M,warm=0"] + [options] * bool(options)))
+        equal(r.returncode, 32, "exit status of a mount that must fail (%s)" % r.stderr[-500:])
+        return r.stderr
+
     def mount_http(self, volume, options="", **more):
         """(mount, faultd) of a volume behind a server that can misbehave."""
         d = self.faultd(volume.path)
@@ -174,10 +183,23 @@ class Context:
         self.open.append(s)
         return s
 
-    def nginx(self, root):
+    def nginx(self, root, **more):
         if not find_program("nginx"):
             raise Skip("needs nginx")
-        s = servers.Nginx(self, root)
+        s = servers.Nginx(self, root, **more)
+        self.open.append(s)
+        return s
+
+    def cloudd(self, root):
+        s = servers.Cloudd(self, root)
+        self.open.append(s)
+        return s
+
+    def versitygw(self, root, key, secret):
+        program = find_program("versitygw")
+        if not program:
+            raise Skip("needs versitygw (tests/lib/interop)")
+        s = servers.Versitygw(self, program, root, key, secret)
         self.open.append(s)
         return s
 
@@ -213,6 +235,7 @@ class Mount:
         self._default("warm", "0")
         self._default("cache", cache)
         self._default("wait", "60")
+        self._default("hedge", "off")  # requests are counted
         if name and not source.endswith(".json"):
             self._default("name", name)
         argv = [t.settings.voxfs, source, self.path, "-f", "-o", ",".join(self.options)]

@@ -33,6 +33,7 @@ struct wish {
 	struct wish *then; /* submitted from within done */
 };
 
+static const char *server_script = "faultd.py";
 static char top[64];
 static int port, server_stdin;
 static pid_t server;
@@ -83,10 +84,11 @@ static inline bool is_object(const struct vx_buf *b, unsigned i, size_t size)
 
 static inline void start_server(void)
 {
-	const char *script = getenv("VX_FAULTD") ? getenv("VX_FAULTD") : VX_SOURCE_ROOT "/tests/lib/faultd.py";
+	char script[512];
 	int in[2], out[2];
 	FILE *said;
 
+	snprintf(script, sizeof script, "%s/tests/lib/%s", VX_SOURCE_ROOT, server_script);
 	ck_assert_int_eq(pipe(in) | pipe(out), 0);
 	server = fork();
 	ck_assert_int_ge(server, 0);
@@ -209,6 +211,7 @@ static inline void setup(void)
 	memset(wishes, 0, sizeof wishes);
 	vx_fetch_opts_default(&opts);
 	opts.connections = 32;
+	opts.hedge = false; /* requests are counted */
 	opts.tries = 3;
 	opts.retry_ms = 1;
 	opts.retry_max_ms = 4;
