@@ -21,10 +21,14 @@ struct vx_held {
 	uint64_t seal;
 };
 
-static bool identify(struct vx_store *s, const struct vx_fetch *r, struct vx_entry_id *id)
+bool vx_store_is_cached(const struct vx_store *s)
 {
-	return !vx_store_is_local(s) && vx_fetcher_cache(s->fetcher) &&
-	       vx_key_check(r->key, sizeof r->key, NULL) == 0 &&
+	return !vx_store_is_local(s) && vx_fetcher_cache(s->fetcher);
+}
+
+static bool identify(const struct vx_store *s, const struct vx_fetch *r, struct vx_entry_id *id)
+{
+	return vx_store_is_cached(s) && vx_key_check(r->key, sizeof r->key, NULL) == 0 &&
 	       vx_entry_identify(id, s->shown, s->shown_len, s->account, r) == 0;
 }
 

@@ -89,6 +89,7 @@ void vx_store_submit(struct vx_store *s, struct vx_fetch *r);
 
 /* ---- the disk cache: remote stores of a fetcher that has one; nothing happens with others ---- */
 
+bool vx_store_is_cached(const struct vx_store *s);
 /* Looks there, blocking on the local disk, before `r` is submitted. True: *got is the answer, `r` is not to be
  * submitted. False: submit it, or forget it: it may hold an older answer now, which is the answer when the store
  * confirms it or cannot be reached. */

@@ -83,6 +83,9 @@ static int start_engine(struct vx_fs *fs, struct vx_err *e)
 	    .threads = (unsigned)o->threads,
 	    .inflight = (unsigned)(o->connections + o->connections / 4 + 2),
 	    .inflight_bytes = INFLIGHT_BYTES,
+	    .merge_gap = VX_MERGE_GAP,
+	    .merge_bytes = VX_MERGE_BYTES,
+	    .merge_tasks = VX_MERGE_TASKS,
 	    .policy = o->policy,
 	};
 	struct vx_boxes_opts b = {.space_wait_ns = (uint64_t)(o->wait * 1e9)};

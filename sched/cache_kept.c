@@ -48,16 +48,17 @@ bool vx_cache_kept(struct vx_cache *c, const struct vx_cell_key *key, struct vx_
 
 void vx_cache_keep(struct vx_cache *c, const struct vx_cell_key *key, struct vx_buf *payload)
 {
+	VX_AUTO_BUF struct vx_buf *own = payload ? vx_buf_compact(payload) : NULL;
 	struct vx_kept *k = calloc(1, sizeof *k);
-	uint64_t bytes = sizeof *k + (payload ? payload->cap : 0);
+	uint64_t bytes = sizeof *k + (own ? own->cap : 0);
 
-	if (!k || vx_cache_reserve(c, bytes) < 0) {
+	if (!k || (payload && !own) || vx_cache_reserve(c, bytes) < 0) {
 		free(k);
 		return;
 	}
 	vx_cache_fit_ready(c);
 	k->key = *key;
-	k->payload = payload ? vx_buf_ref(payload) : NULL;
+	k->payload = vx_steal(own);
 	k->item.kind = VX_ITEM_KEPT;
 	k->item.bytes = bytes;
 	k->item.hash = vx_cell_key_hash(key);

@@ -46,6 +46,7 @@ void vx_task_free_locked(struct vx_engine *g, struct vx_task *t)
 	assert(vx_list_empty(&t->parts) && !t->request && !t->item.client);
 	vx_list_remove(&t->in_table);
 	vx_buf_put(t->got.body);
+	vx_shard_leave_locked(t);
 	free(t);
 }
 
@@ -58,7 +59,7 @@ static struct vx_tq *queue_of(struct vx_engine *g, const struct vx_task *t)
 
 static int enqueue_locked(struct vx_engine *g, struct vx_task *t)
 {
-	return vx_tq_push(queue_of(g, t), &t->item, t->client);
+	return (vx_task_is_index(t) ? vx_tq_push_first : vx_tq_push)(queue_of(g, t), &t->item, t->client);
 }
 
 /* No memory for a queue entry: the wishes fail, nothing else can be done. */
@@ -68,6 +69,7 @@ static void drop_task_locked(struct vx_engine *g, struct vx_task *t)
 
 	vx_fail(&e, -ENOMEM, "no memory");
 	vx_parts_fail_locked(g, &t->parts, &e, &g->ended);
+	vx_shard_fail_waiters_locked(g, t, &e);
 	vx_task_free_locked(g, t);
 }
 
@@ -108,21 +110,51 @@ static struct vx_task *task_new_locked(struct vx_engine *g, const struct vx_job 
 	t->item.morton = vx_morton(k->cell.at);
 	vx_list_init(&t->parts);
 	vx_list_push_back(&g->table[vx_cell_key_hash(k) % VX_TASK_BUCKETS], &t->in_table);
-	if (enqueue_locked(g, t) < 0) {
-		vx_list_remove(&t->in_table);
-		free(t);
+	if ((s->sharding && vx_shard_join_locked(g, t) < 0) || enqueue_locked(g, t) < 0) {
+		vx_task_free_locked(g, t);
 		return NULL;
 	}
 	return t;
 }
 
+struct vx_task *vx_task_new_index_locked(struct vx_engine *g, const struct vx_task *first, const struct vx_cell_key *k,
+					 struct vx_shard_task *x)
+{
+	struct vx_task *t = calloc(1, sizeof *t);
+
+	vx_assert_held(&g->mtx);
+	if (!t) {
+		free(x);
+		return NULL;
+	}
+	t->key = *k;
+	t->src = first->src;
+	t->mip = first->mip;
+	t->client = first->client;
+	t->cell_box = first->cell_box;
+	t->item = (struct vx_tq_item){
+	    .prio = first->item.prio, .space = first->item.space, .box = first->item.box, .morton = first->item.morton};
+	vx_list_init(&t->parts);
+	vx_list_push_back(&g->table[vx_cell_key_hash(k) % VX_TASK_BUCKETS], &t->in_table);
+	t->shard = x;
+	x->task = t;
+	if (enqueue_locked(g, t) < 0) {
+		vx_task_free_locked(g, t);
+		return NULL;
+	}
+	vx_engine_wake_locked(g, 1);
+	return t;
+}
+
 /* A chunk wanted ahead of time is now wanted at once. */
-static void promote_locked(struct vx_engine *g, struct vx_task *t, enum vx_prio prio)
+void vx_task_promote_locked(struct vx_engine *g, struct vx_task *t, enum vx_prio prio)
 {
 	enum vx_prio before = t->item.prio;
 
 	if (prio >= t->item.prio)
 		return;
+	if (t->state == VX_TASK_WAITING)
+		vx_task_promote_locked(g, t->shard->index, prio);
 	if (!t->item.client) {
 		t->item.prio = prio;
 		return;
@@ -180,7 +212,7 @@ static int add_part_locked(struct vx_engine *g, struct vx_job *j, unsigned want,
 		free(p);
 		return -ENOMEM;
 	}
-	promote_locked(g, t, j->prio);
+	vx_task_promote_locked(g, t, j->prio);
 	vx_box_clip(&t->cell_box, &w->box, &p->box);
 	clip_channels(t, w, p);
 	p->job = j;
@@ -237,6 +269,14 @@ static void expand_locked(struct vx_engine *g, struct vx_job *j, unsigned most)
 	vx_engine_wake_locked(g, added - (added && is_worker));
 }
 
+/* What lies in shards comes in large steps, so that close chunks are queued together and share requests. */
+static unsigned next_step(const struct vx_job *j)
+{
+	if (!j->src->meta->scales[j->mip].sharding || vx_store_is_local(j->src->store))
+		return STEP;
+	return j->live <= LIVE_MAX / 2 ? LIVE_MAX : 0;
+}
+
 /* Ends one part; its job may be due for more tasks, or over. */
 static void settle_part_locked(struct vx_engine *g, struct vx_part *p, const struct vx_err *e, struct vx_link *ended)
 {
@@ -251,7 +291,7 @@ static void settle_part_locked(struct vx_engine *g, struct vx_part *p, const str
 	free(p);
 	j->live--;
 	if (!j->expanded && !j->err.code)
-		expand_locked(g, j, STEP);
+		expand_locked(g, j, next_step(j));
 	if (has_ended(j))
 		vx_list_push_back(ended, &j->parts);
 }
@@ -284,6 +324,31 @@ void vx_engine_submit(struct vx_engine *g, struct vx_job *j)
 	vx_engine_wake_locked(g, 1);
 }
 
+static bool request_is_wanted(const struct vx_request *r)
+{
+	for (struct vx_link *l = r->tasks.next; l != &r->tasks; l = l->next)
+		if (vx_task_is_wanted(vx_list_entry(l, struct vx_task, in_request)))
+			return true;
+	return false;
+}
+
+static void unwanted_locked(struct vx_engine *g, struct vx_task *t)
+{
+	if (vx_task_is_wanted(t))
+		return;
+	if (t->state == VX_TASK_QUEUED && t->item.client) {
+		vx_tq_remove(queue_of(g, t), &t->item);
+		vx_task_free_locked(g, t);
+	} else if (t->state == VX_TASK_WAITING) {
+		struct vx_task *index = t->shard->index;
+
+		vx_task_free_locked(g, t);
+		unwanted_locked(g, index);
+	} else if (t->state == VX_TASK_FETCHING && t->request && !request_is_wanted(t->request)) {
+		vx_store_cancel(&t->request->fetch);
+	}
+}
+
 /* Takes a part off a task that no worker is serving; the task goes too when nobody else wants it. */
 static void withdraw_locked(struct vx_engine *g, struct vx_part *p)
 {
@@ -293,14 +358,7 @@ static void withdraw_locked(struct vx_engine *g, struct vx_part *p)
 	vx_list_remove(&p->in_job);
 	p->job->live--;
 	free(p);
-	if (!vx_list_empty(&t->parts))
-		return;
-	if (t->state == VX_TASK_QUEUED && t->item.client) {
-		vx_tq_remove(queue_of(g, t), &t->item);
-		vx_task_free_locked(g, t);
-	} else if (t->state == VX_TASK_FETCHING && t->request) {
-		vx_store_cancel(&t->request->fetch);
-	}
+	unwanted_locked(g, t);
 }
 
 void vx_engine_cancel(struct vx_engine *g, struct vx_job *j)
@@ -473,6 +531,8 @@ int vx_engine_new(struct vx_engine **ret, const struct vx_engine_opts *o, struct
 	vx_list_init(&g->ended);
 	for (unsigned i = 0; i < VX_TASK_BUCKETS; i++)
 		vx_list_init(&g->table[i]);
+	for (unsigned i = 0; i < VX_OBJECT_BUCKETS; i++)
+		vx_list_init(&g->objects[i]);
 	vx_tq_init(&g->local);
 	vx_tq_init(&g->remote);
 	vx_tq_init(&g->arrived);
@@ -497,9 +557,11 @@ static void fail_queued_locked(struct vx_engine *g)
 		{
 			struct vx_task *t = vx_list_entry(l, struct vx_task, in_table);
 
-			if (t->state != VX_TASK_QUEUED)
+			/* Indexes stay queued: workers see that nobody waits for them. */
+			if (vx_task_is_index(t) || (t->state != VX_TASK_QUEUED && t->state != VX_TASK_WAITING))
 				continue;
-			vx_tq_remove(queue_of(g, t), &t->item);
+			if (t->state == VX_TASK_QUEUED)
+				vx_tq_remove(queue_of(g, t), &t->item);
 			vx_parts_fail_locked(g, &t->parts, &e, &g->ended);
 			vx_task_free_locked(g, t);
 		}

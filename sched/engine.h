@@ -21,7 +21,15 @@ struct vx_engine_opts {
 	unsigned inflight;       /* requests to remote stores at once */
 	uint64_t inflight_bytes; /* and the memory their bodies may take: beyond the cache's budget */
 	enum vx_policy policy;
+	/* Requests for parts of one shard become one when no more than `merge_gap` bytes lie between them, up to so
+	 * many bytes and tasks. */
+	uint64_t merge_gap, merge_bytes;
+	unsigned merge_tasks;
 };
+/* For remote stores; see ARCHITECTURE.md for how they were found. */
+#define VX_MERGE_GAP ((uint64_t)64 << 10)
+#define VX_MERGE_BYTES ((uint64_t)4 << 20)
+#define VX_MERGE_TASKS 128
 
 /* A box wanted somewhere. `to.at` NULL: just fetch its chunks and keep them. */
 struct vx_want {

@@ -5,10 +5,13 @@
 #define VX_SCHED_ENGINE_IMPL_H
 
 #include "sched/engine.h"
+#include "sched/shards.h"
 
 #define VX_TASK_BUCKETS 4096
+#define VX_OBJECT_BUCKETS 1024
 
-enum vx_task_state { VX_TASK_QUEUED, VX_TASK_FETCHING, VX_TASK_ARRIVED, VX_TASK_RUNNING };
+/* WAITING: for the index of its shard. */
+enum vx_task_state { VX_TASK_QUEUED, VX_TASK_WAITING, VX_TASK_FETCHING, VX_TASK_ARRIVED, VX_TASK_RUNNING };
 
 /* One job's wish for one chunk: where a sub-box of it is to land. */
 struct vx_part {
@@ -25,7 +28,7 @@ struct vx_part {
 struct vx_request {
 	struct vx_fetch fetch;
 	struct vx_engine *engine;
-	struct vx_task *task;
+	struct vx_link tasks; /* at least one; more only where they share a shard */
 	uint64_t started_ns;
 	uint64_t charged; /* of inflight_bytes */
 };
@@ -42,8 +45,26 @@ struct vx_task {
 	enum vx_task_state state;
 	struct vx_link parts;
 	struct vx_request *request; /* FETCHING */
-	struct vx_fetched got;      /* ARRIVED; body owned */
+	struct vx_link in_request;
+	struct vx_fetched got;       /* ARRIVED; body owned */
+	struct vx_shard_task *shard; /* NULL: its object holds nothing else */
 };
+
+static inline bool vx_task_is_index(const struct vx_task *t)
+{
+	return t->shard && t->shard->level != VX_SHARD_CHUNK;
+}
+
+/* Under the lock. */
+static inline bool vx_task_is_wanted(const struct vx_task *t)
+{
+	return !vx_list_empty(&t->parts) || (t->shard && !vx_list_empty(&t->shard->waiters));
+}
+
+static inline const struct vx_scale *vx_task_scale(const struct vx_task *t)
+{
+	return &t->src->meta->scales[t->mip];
+}
 
 struct vx_worker {
 	struct vx_engine *engine;
@@ -69,6 +90,7 @@ struct vx_engine {
 	struct vx_link calls;
 	struct vx_link ended; /* jobs that ended outside a worker: one will call their done */
 	struct vx_link table[VX_TASK_BUCKETS];
+	struct vx_link objects[VX_OBJECT_BUCKETS]; /* tasks of sharded scales by shard, oldest first */
 	struct vx_tq local, remote, arrived;
 	unsigned inflight;
 	uint64_t inflight_bytes;
@@ -89,8 +111,30 @@ void vx_task_requeue_locked(struct vx_engine *g, struct vx_task *t);
 /* Calls done for each job of the list. No lock held. */
 void vx_jobs_end(struct vx_link *ended);
 
-/* engine_work.c: everything a worker does with a task, lock not held. */
+/* A task for the index of a shard, first in its client's line; NULL when memory is short. Takes over `x`, all of whose
+ * constant fields are set but `task`. */
+struct vx_task *vx_task_new_index_locked(struct vx_engine *g, const struct vx_task *first, const struct vx_cell_key *k,
+					 struct vx_shard_task *x);
+/* Promotes the task to `prio` if that is more urgent. */
+void vx_task_promote_locked(struct vx_engine *g, struct vx_task *t, enum vx_prio prio);
+
+/* engine_work.c: everything a worker does with a task, lock not held. All but start may find the task over: it is freed
+ * when nobody wants it any more. */
 void vx_task_start(struct vx_worker *w, struct vx_task *t);  /* QUEUED, taken off its queue */
 void vx_task_finish(struct vx_worker *w, struct vx_task *t); /* ARRIVED, taken off its queue */
+void vx_task_got(struct vx_worker *w, struct vx_task *t,
+		 struct vx_fetched *got); /* what a store said; takes the body */
+void vx_task_fail(struct vx_worker *w, struct vx_task *t, const struct vx_err *e); /* -ENODATA: it is missing */
+
+/* engine_fetch.c: asks the store for the task's bytes; lock not held. */
+void vx_task_ask(struct vx_worker *w, struct vx_task *t);
+/* Its bytes made no chunk: perhaps they are of another time than the index, or a cache has wrong ones. */
+void vx_task_distrust(struct vx_engine *g, const struct vx_task *t);
+/* A disk cache shall not keep these bytes of its shard. */
+void vx_task_distrust_span(const struct vx_task *t, const struct vx_span *span);
+/* `got` has the bytes of its span alone, cut from an answer for several: they are for the disk cache too. */
+void vx_task_keep_span(const struct vx_task *t, const struct vx_fetched *got);
+/* The most bytes that a chunk may have as it is stored. */
+uint64_t vx_task_most_stored(const struct vx_task *t);
 
 #endif

@@ -13,8 +13,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CHARGE_MIN ((uint64_t)64 << 10)
-
 /* What the parts of a task are served from. */
 struct supply {
 	struct vx_buf *payload; /* unpacked chunk, or NULL */
@@ -27,16 +25,16 @@ static struct vx_chunk_form form_of(const struct vx_task *t)
 	return vx_scale_form(t->src->meta, &t->src->meta->scales[t->mip], t->key.grid, &t->key.cell);
 }
 
-static void fetch_init(struct vx_fetch *f, const struct vx_task *t);
-
 static void prefix_chunk(const struct vx_task *t, struct vx_err *e)
 {
 	const struct vx_scale *s = &t->src->meta->scales[t->mip];
-	char name[256];
+	char name[256], box[VX_BOX_NAME_MAX] = "";
 
 	if (t->src->meta->format->chunk_name(s, t->key.grid, &t->key.cell, name, sizeof name) < 0)
 		snprintf(name, sizeof name, "%.200s/...", s->key);
-	vx_fail_prefix(e, "chunk %s", name);
+	if (t->shard)
+		vx_box_print(&t->cell_box, box);
+	vx_fail_prefix(e, "chunk %s%s%s", box, t->shard ? " of " : "", name);
 }
 
 /* ---- parts ---- */
@@ -143,7 +141,7 @@ static void take_parts_locked(struct vx_task *t, struct vx_link *to)
 /* Frees the task if nobody wants it any more. */
 static bool end_if_unwanted_locked(struct vx_engine *g, struct vx_task *t)
 {
-	if (!vx_list_empty(&t->parts))
+	if (vx_task_is_wanted(t))
 		return false;
 	vx_task_free_locked(g, t);
 	return true;
@@ -171,15 +169,6 @@ static bool settle(struct vx_engine *g, struct vx_task *t, struct vx_link *parts
 static bool went_whole_into_a_box(const struct vx_task *t, const struct vx_part *p)
 {
 	return p->job->into && p->want == 0 && vx_box_equal(&p->box, &t->cell_box);
-}
-
-/* What cannot be decoded shall not be found in the disk cache again. */
-static void distrust(const struct vx_task *t)
-{
-	struct vx_fetch f;
-
-	fetch_init(&f, t);
-	vx_store_distrust(t->src->store, &f);
 }
 
 /* One wish; its outcome goes into the part, the sentence into `s`. */
@@ -226,7 +215,7 @@ static void serve_all(struct vx_worker *w, struct vx_task *t, struct supply *s, 
 			prefix_chunk(t, &e);
 			s->err = e; /* a chunk that failed once is not trusted with another part */
 			vx_cache_unkeep(g->cache, &t->key);
-			distrust(t);
+			vx_task_distrust(g, t);
 		}
 		if (fresh && !whole && !e.code && may_be_kept(t, s->payload))
 			vx_cache_keep(g->cache, &t->key, s->payload);
@@ -236,20 +225,6 @@ static void serve_all(struct vx_worker *w, struct vx_task *t, struct supply *s, 
 }
 
 /* ---- bytes from a store ---- */
-
-static void fetch_init(struct vx_fetch *f, const struct vx_task *t)
-{
-	const struct vx_scale *s = &t->src->meta->scales[t->mip];
-	struct vx_chunk_form form = form_of(t);
-	uint64_t max = s->codec->expand ? s->codec->max_stored(&form) : s->codec->max_payload(&form);
-
-	memset(f, 0, sizeof *f);
-	f->cap = max + max / 8 + 65536; /* packing may grow what it cannot shrink */
-	f->expect = atomic_load_explicit(&t->src->stored_bytes[t->mip], memory_order_relaxed);
-	f->suffixes = t->src->meta->format->packed_at_rest;
-	if (t->src->meta->format->chunk_name(s, t->key.grid, &t->key.cell, f->key, sizeof f->key) < 0)
-		f->key[0] = 0; /* keys are checked when the volume is opened; the store refuses an empty one */
-}
 
 static void learn_size(struct vx_task *t, uint64_t bytes)
 {
@@ -271,12 +246,19 @@ static int unpack_body(struct vx_pool *pool, const struct vx_codec *c, const str
 	return r < 0 ? r : c->expand(pool, form, stored, ret, e);
 }
 
+static enum vx_pack pack_of(const struct vx_task *t)
+{
+	if (t->shard)
+		return vx_task_scale(t)->sharding->data_gzip ? VX_PACK_GZIP : VX_PACK_NONE;
+	return t->src->meta->format->packed_at_rest ? VX_PACK_UNKNOWN : VX_PACK_NONE;
+}
+
 /* From what the store said to something parts can be served from. */
 static void unpack(struct vx_worker *w, struct vx_task *t, struct vx_fetched *got, struct supply *s)
 {
 	const struct vx_scale *scale = &t->src->meta->scales[t->mip];
 	struct vx_chunk_form form = form_of(t);
-	enum vx_pack pack = t->src->meta->format->packed_at_rest ? VX_PACK_UNKNOWN : VX_PACK_NONE;
+	enum vx_pack pack = pack_of(t);
 	int r;
 
 	if (got->err.code == -ENODATA) {
@@ -291,6 +273,8 @@ static void unpack(struct vx_worker *w, struct vx_task *t, struct vx_fetched *go
 	if (got->err.code) {
 		VX_COUNT(chunks_failed);
 		s->err = got->err;
+		if (t->shard) /* its URL names the shard only */
+			prefix_chunk(t, &s->err);
 		return;
 	}
 	VX_COUNT(chunks_fetched);
@@ -301,7 +285,7 @@ static void unpack(struct vx_worker *w, struct vx_task *t, struct vx_fetched *go
 	if (r < 0) {
 		VX_COUNT(chunks_failed);
 		prefix_chunk(t, &s->err);
-		distrust(t);
+		vx_task_distrust(w->engine, t);
 	}
 }
 
@@ -318,101 +302,24 @@ static void serve_fetched(struct vx_worker *w, struct vx_task *t, struct vx_fetc
 	VX_TIMING(decode, vx_now_ns() - t0);
 }
 
-static void read_local(struct vx_worker *w, struct vx_task *t)
+void vx_task_fail(struct vx_worker *w, struct vx_task *t, const struct vx_err *e)
 {
-	struct vx_fetch f;
-	struct vx_fetched got = {0};
-	uint64_t t0 = vx_now_ns();
+	struct vx_fetched got = {.err = *e};
 
-	fetch_init(&f, t);
-	vx_store_read(t->src->store, &f, &got);
-	VX_TIMING(fetch, vx_now_ns() - t0);
-	serve_fetched(w, t, &got);
-}
-
-/* The transfer loop's thread: only moves the answer to the workers. */
-static void on_fetched(struct vx_fetch *f, struct vx_fetched *got)
-{
-	struct vx_request *r = vx_container_of(f, struct vx_request, fetch);
-	struct vx_engine *g = r->engine;
-
-	VX_TIMING(fetch, vx_now_ns() - r->started_ns);
-	{
-		VX_LOCK_SCOPE(&g->mtx);
-		struct vx_task *t = r->task;
-
-		g->inflight--;
-		g->inflight_bytes -= r->charged;
-		t->request = NULL;
-		t->got = *got;
-		vx_task_arrived_locked(g, t);
-		if (g->stopping)
-			pthread_cond_broadcast(&g->wake);
-	}
-	free(r);
-}
-
-static struct vx_request *request_new(struct vx_engine *g, struct vx_task *t)
-{
-	struct vx_request *r = calloc(1, sizeof *r);
-
-	if (!r)
-		return NULL;
-	fetch_init(&r->fetch, t);
-	r->fetch.done = on_fetched;
-	r->engine = g;
-	r->task = t;
-	r->started_ns = vx_now_ns();
-	r->charged = vx_max_u64(r->fetch.expect, CHARGE_MIN);
-	return r;
-}
-
-static void fail_all(struct vx_worker *w, struct vx_task *t, int code, const char *why)
-{
-	struct supply s = {0};
-
-	vx_fail(&s.err, code, "%s", why);
-	serve_all(w, t, &s, false);
-}
-
-static void ask_remote(struct vx_worker *w, struct vx_task *t)
-{
-	struct vx_engine *g = w->engine;
-	struct vx_request *r = request_new(g, t);
-	struct vx_fetched got;
-	bool stopping, over;
-
-	if (!r) {
-		fail_all(w, t, -ENOMEM, "no memory");
-		return;
-	}
-	if (vx_store_cached(t->src->store, &r->fetch, &got)) {
-		VX_TIMING(fetch, vx_now_ns() - r->started_ns);
-		free(r);
-		vx_history_add(&w->history, t->item.space, &t->cell_box);
+	if (vx_task_is_index(t))
+		vx_index_got(w, t, &got);
+	else
 		serve_fetched(w, t, &got);
+}
+
+void vx_task_got(struct vx_worker *w, struct vx_task *t, struct vx_fetched *got)
+{
+	if (t->shard && !vx_shard_accept(w, t, got))
 		return;
-	}
-	{
-		VX_LOCK_SCOPE(&g->mtx);
-		stopping = g->stopping;
-		over = end_if_unwanted_locked(g, t);
-		if (!stopping && !over) {
-			t->state = VX_TASK_FETCHING;
-			t->request = r;
-			g->inflight++;
-			g->inflight_bytes += r->charged;
-			/* Submitted under the lock: a cancel never meets a request that the store does not know, and
-			 * none is sent once the engine has quit. */
-			vx_store_submit(t->src->store, &r->fetch);
-		}
-	}
-	if (!stopping && !over)
-		return;
-	vx_store_forget(&r->fetch);
-	free(r);
-	if (!over)
-		fail_all(w, t, -ESHUTDOWN, "the mount is ending");
+	if (vx_task_is_index(t))
+		vx_index_got(w, t, got);
+	else
+		serve_fetched(w, t, got);
 }
 
 /* ---- the two entry points ---- */
@@ -480,6 +387,10 @@ void vx_task_start(struct vx_worker *w, struct vx_task *t)
 
 	VX_COUNT(sched_tasks);
 	w->tasks++;
+	if (vx_task_is_index(t)) {
+		vx_index_start(w, t);
+		return;
+	}
 	if (vx_cache_kept(g->cache, &t->key, &s.payload)) {
 		VX_COUNT(chunks_kept_hits);
 		s.zeros = !s.payload;
@@ -489,12 +400,8 @@ void vx_task_start(struct vx_worker *w, struct vx_task *t)
 	}
 	if (start_from_boxes(w, t))
 		return;
-	if (!vx_store_is_local(t->src->store)) {
-		ask_remote(w, t);
-		return;
-	}
-	vx_history_add(&w->history, t->item.space, &t->cell_box);
-	read_local(w, t);
+	if (!t->shard || vx_shard_locate(w, t))
+		vx_task_ask(w, t);
 }
 
 void vx_task_finish(struct vx_worker *w, struct vx_task *t)
@@ -516,5 +423,5 @@ void vx_task_finish(struct vx_worker *w, struct vx_task *t)
 		}
 	}
 	vx_history_add(&w->history, t->item.space, &t->cell_box);
-	serve_fetched(w, t, &got);
+	vx_task_got(w, t, &got);
 }

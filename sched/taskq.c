@@ -59,16 +59,29 @@ static struct vx_tq_client *client_get(struct vx_tq *q, enum vx_prio prio, uint3
 	return c;
 }
 
-int vx_tq_push(struct vx_tq *q, struct vx_tq_item *i, uint32_t client)
+static int push(struct vx_tq *q, struct vx_tq_item *i, uint32_t client, bool first)
 {
 	struct vx_tq_client *c = client_get(q, i->prio, client);
 
 	if (!c)
 		return -ENOMEM;
 	i->client = c;
-	vx_list_push_back(&c->tasks, &i->link);
+	if (first)
+		vx_list_push_front(&c->tasks, &i->link);
+	else
+		vx_list_push_back(&c->tasks, &i->link);
 	q->count[i->prio]++;
 	return 0;
+}
+
+int vx_tq_push(struct vx_tq *q, struct vx_tq_item *i, uint32_t client)
+{
+	return push(q, i, client, false);
+}
+
+int vx_tq_push_first(struct vx_tq *q, struct vx_tq_item *i, uint32_t client)
+{
+	return push(q, i, client, true);
 }
 
 void vx_tq_remove(struct vx_tq *q, struct vx_tq_item *i)

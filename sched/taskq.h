@@ -51,6 +51,8 @@ void vx_tq_done(struct vx_tq *q); /* must be empty */
 
 /* -ENOMEM leaves it out. Fill in prio, space, box and morton first. */
 int vx_tq_push(struct vx_tq *q, struct vx_tq_item *i, uint32_t client);
+/* The same, before its client's other tasks: they wait for it. */
+int vx_tq_push_first(struct vx_tq *q, struct vx_tq_item *i, uint32_t client);
 void vx_tq_remove(struct vx_tq *q, struct vx_tq_item *i);
 
 /* The next task down to priority `lowest`, or NULL. `h` is NULL where locality does not matter (issuing requests);

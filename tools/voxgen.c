@@ -36,6 +36,8 @@ static const char usage_text[] =
     "  --encoding E         raw, compressed_segmentation (raw)\n"
     "  --block X,Y,Z        compressed_segmentation block (8,8,8)\n"
     "  --pack P             none, gzip, br, zstd (none)\n"
+    "  --sharded P,M,S[,identity|murmur][,gzip]\n"
+    "                       preshift, minishard and shard bits, hash (identity), data and indexes packed\n"
     "  --suffix yes|no      name packed chunks .gz .br .zstd (yes), or leave the name plain\n"
     "  --level N            of the packer (gzip 6, br 5, zstd 3)\n"
     "  --scales N           mips, each half the one before (1)\n"
@@ -128,12 +130,42 @@ static void to_chunk(struct vg_plan *p, const char *arg)
 	p->n_chunks++;
 }
 
+static void to_sharding(struct vg_plan *p, const char *arg)
+{
+	static struct vx_sharding s = {.kind = VX_SHARD_PRECOMPUTED};
+	unsigned *bits[3] = {&s.preshift_bits, &s.minishard_bits, &s.shard_bits};
+	char text[128], *rest = text, *word;
+	struct vx_err e;
+
+	if (strlen(arg) >= sizeof text)
+		die("--sharded", arg);
+	strcpy(text, arg);
+	for (int i = 0; i < 3; i++) {
+		word = strsep(&rest, ",");
+		*bits[i] = (unsigned)to_int("--sharded", word ? word : "", 0, 64);
+	}
+	while ((word = strsep(&rest, ","))) {
+		if (!strcmp(word, "murmur"))
+			s.murmur = true;
+		else if (!strcmp(word, "gzip"))
+			s.index_gzip = s.data_gzip = true;
+		else if (strcmp(word, "identity"))
+			die("--sharded", arg);
+	}
+	if (vx_sharding_check(&s, &e) < 0)
+		die("--sharded", e.why);
+	if (s.minishard_bits > 24)
+		die("--sharded: that many minishards make shards of gigabytes", arg);
+	p->sharding = &s;
+}
+
 static const struct option options[] = {
     {"size", 1, NULL, 's'},     {"offset", 1, NULL, 'o'},     {"chunk", 1, NULL, 'c'},  {"dtype", 1, NULL, 't'},
     {"channels", 1, NULL, 'n'}, {"encoding", 1, NULL, 'e'},   {"block", 1, NULL, 'b'},  {"pack", 1, NULL, 'p'},
     {"suffix", 1, NULL, 'x'},   {"level", 1, NULL, 'l'},      {"scales", 1, NULL, 'm'}, {"content", 1, NULL, 'k'},
     {"seed", 1, NULL, 'S'},     {"resolution", 1, NULL, 'r'}, {"drop", 1, NULL, 'd'},   {"threads", 1, NULL, 'j'},
-    {"force", 0, NULL, 'f'},    {"json", 0, NULL, 'J'},       {"help", 0, NULL, 'h'},   {NULL, 0, NULL, 0},
+    {"force", 0, NULL, 'f'},    {"json", 0, NULL, 'J'},       {"help", 0, NULL, 'h'},   {"sharded", 1, NULL, 'H'},
+    {NULL, 0, NULL, 0},
 };
 
 static void set_dtype(struct vg_plan *p, const char *arg)
@@ -181,6 +213,9 @@ static bool set_shape(struct vg_plan *p, int opt, const char *arg)
 		return true;
 	case 'd':
 		to_drop(p, arg);
+		return true;
+	case 'H':
+		to_sharding(p, arg);
 		return true;
 	default:
 		return false;
@@ -280,9 +315,15 @@ static void plan_all(struct vg_plan *p)
 		die("--level", "gzip goes up to 12, br to 11");
 	if (p->cseg && (p->dtype->width < 4 || p->dtype->is_float || p->dtype->name[0] == 'i'))
 		die("compressed_segmentation needs uint32 or uint64, not", p->dtype->name);
+	if (p->sharding && (p->n_chunks > 1 || p->pack != VG_PLAIN))
+		die("--sharded", "goes with one --chunk, and with --pack none");
+	if (p->sharding && p->sharding->data_gzip)
+		p->pack = VG_GZIP;
 	for (unsigned m = 0; m < p->n_scales; m++)
 		for (unsigned i = 0; i < p->n_chunks; i++)
 			plan_grid(p, m, p->chunk[i]);
+	if (p->sharding && vg_plan_shards(p) < 0)
+		die("--sharded", strerror(ENOMEM));
 }
 
 static void make_folders(const struct vg_plan *p)
@@ -319,11 +360,12 @@ static void *work(void *arg)
 	int err = w ? 0 : -ENOMEM;
 
 	while (err == 0 && atomic_load(&crew->err) == 0) {
-		uint64_t cell = atomic_fetch_add(&crew->next, 1);
+		const struct vg_plan *p = crew->plan;
+		uint64_t i = atomic_fetch_add(&crew->next, 1);
 
-		if (cell >= crew->plan->n_cells)
+		if (i >= (p->sharding ? p->n_shards : p->n_cells))
 			break;
-		err = vg_write_cell(w, cell);
+		err = p->sharding ? vg_write_shard(w, i) : vg_write_cell(w, i);
 	}
 	if (!w)
 		fprintf(stderr, "voxgen: %s\n", strerror(ENOMEM));
@@ -387,7 +429,7 @@ static void report(const struct crew *crew, double spent)
 
 	printf(crew->plan->json ? "{\"files\": %" PRIu64 ", \"dropped\": %" PRIu64 ", \"voxel_bytes\": %" PRIu64
 				  ", \"file_bytes\": %" PRIu64 ", \"seconds\": %.3f}\n"
-				: "%" PRIu64 " chunks written, %" PRIu64 " left out; %" PRIu64
+				: "%" PRIu64 " files written, %" PRIu64 " chunks left out; %" PRIu64
 				  " bytes of voxels in %" PRIu64 " bytes of files; %.3f s\n",
 	       t->files, t->dropped, t->voxel_bytes, t->file_bytes, spent);
 }

@@ -5,6 +5,7 @@
 #ifndef VOXGEN_H
 #define VOXGEN_H
 
+#include "vol/shard.h"
 #include "voxgen_content.h"
 
 #include <stdatomic.h>
@@ -47,6 +48,9 @@ struct vg_plan {
 	double drop;
 	int64_t drops[VG_MAX_DROPS][3];
 	unsigned n_drops;
+	struct vx_sharding *sharding; /* NULL: a file for each chunk */
+	struct vg_shard_cell *places;      /* with sharding: every chunk, in the order in which shards want them */
+	uint64_t *shards, n_shards;   /* the first place of each, and one past the last of all */
 	struct vg_grid grids[VG_MAX_CHUNK_SIZES * VG_MAX_SCALES];
 	unsigned n_grids;
 	uint64_t n_cells;
@@ -65,9 +69,24 @@ struct vg_writer;
 struct vg_writer *vg_writer_new(const struct vg_plan *plan, struct vg_tally *tally);
 void vg_writer_free(struct vg_writer **writer);
 
+/* A chunk of a sharded plan. */
+struct vg_shard_cell {
+	unsigned grid;
+	uint64_t cell;
+	struct vx_shard_at at;
+};
+/* Fills in places and shards. 0 or -ENOMEM. */
+int vg_plan_shards(struct vg_plan *plan);
+/* Writes shard number `shard` of all, unless it would be empty. As vg_write_cell. */
+int vg_write_shard(struct vg_writer *writer, uint64_t shard);
+
 /* Writes chunk number `cell` of all, or leaves it out. 0, or a negative errno after saying why on
  * stderr. */
 int vg_write_cell(struct vg_writer *writer, uint64_t cell);
+
+/* The bytes of chunk number `cell` of all as they are to be stored, the writer's until the next call: 1, 0 when it is
+ * to be left out, or a negative errno. */
+int vg_encode_cell(struct vg_writer *w, uint64_t cell, const uint8_t **ret, size_t *ret_len);
 
 /* Writes `len` bytes as the file `path`. 0 or a negative errno. */
 int vg_write_file(const char *path, const void *data, size_t len);

@@ -4,6 +4,7 @@
  */
 #include "voxgen.h"
 #include "voxgen_cseg.h"
+#include "voxgen_shard.h"
 
 #include <brotli/encode.h>
 #include <errno.h>
@@ -166,37 +167,45 @@ static const struct vg_grid *grid_of(const struct vg_plan *p, uint64_t cell)
 	return g;
 }
 
-int vg_write_cell(struct vg_writer *w, uint64_t cell)
+/* Where cell number `cell` of all is: false when it is to be left out. */
+static bool place(const struct vg_plan *p, uint64_t cell, int64_t lo[3], int64_t hi[3])
 {
-	static const char *const suffixes[] = {"", ".gz", ".br", ".zstd"};
-	const struct vg_plan *p = w->plan;
 	const struct vg_grid *g = grid_of(p, cell);
-	uint64_t i = cell - g->first, n[3];
+	uint64_t i = cell - g->first;
 	uint64_t at[3] = {i % g->cells[0], i / g->cells[0] % g->cells[1], i / g->cells[0] / g->cells[1]};
+
+	for (int d = 0; d < 3; d++) {
+		uint64_t left = (uint64_t)g->size[d] - at[d] * g->chunk[d];
+
+		lo[d] = g->offset[d] + (int64_t)(at[d] * g->chunk[d]);
+		hi[d] = lo[d] + (int64_t)(left < g->chunk[d] ? left : g->chunk[d]);
+	}
+	return !dropped(p, g, at);
+}
+
+int vg_encode_cell(struct vg_writer *w, uint64_t cell, const uint8_t **ret, size_t *ret_len)
+{
 	int64_t lo[3], hi[3];
-	const uint8_t *data = NULL;
-	char path[PATH_BYTES];
-	size_t len = 0;
+	uint64_t n[3];
 	int err;
 
-	if (dropped(p, g, at)) {
+	if (!place(w->plan, cell, lo, hi)) {
 		atomic_fetch_add(&w->tally->dropped, 1);
 		atomic_fetch_add(&w->tally->done, 1);
 		return 0;
 	}
-	for (int d = 0; d < 3; d++) {
-		uint64_t left = (uint64_t)g->size[d] - at[d] * g->chunk[d];
+	for (int d = 0; d < 3; d++)
+		n[d] = (uint64_t)(hi[d] - lo[d]);
+	err = encode(w, grid_of(w->plan, cell), lo, n, ret, ret_len);
+	if (err < 0)
+		return err;
+	atomic_fetch_add(&w->tally->done, 1);
+	return 1;
+}
 
-		n[d] = left < g->chunk[d] ? left : g->chunk[d];
-		lo[d] = g->offset[d] + (int64_t)(at[d] * g->chunk[d]);
-		hi[d] = lo[d] + (int64_t)n[d];
-	}
-	err = encode(w, g, lo, n, &data, &len);
-	if (snprintf(path, sizeof path,
-		     "%s/%s/%" PRId64 "-%" PRId64 "_%" PRId64 "-%" PRId64 "_%" PRId64 "-%" PRId64 "%s", p->dir, g->key,
-		     lo[0], hi[0], lo[1], hi[1], lo[2], hi[2], p->suffix ? suffixes[p->pack] : "") >= PATH_BYTES)
-		err = -ENAMETOOLONG;
-	if (err == 0)
+static int finish_file(struct vg_writer *w, const char *path, int err, const uint8_t *data, size_t len)
+{
+	if (err >= 0)
 		err = vg_write_file(path, data, len);
 	if (err < 0) {
 		fprintf(stderr, "voxgen: %s: %s\n", path,
@@ -205,8 +214,101 @@ int vg_write_cell(struct vg_writer *w, uint64_t cell)
 	}
 	atomic_fetch_add(&w->tally->files, 1);
 	atomic_fetch_add(&w->tally->file_bytes, len);
-	atomic_fetch_add(&w->tally->done, 1);
 	return 0;
+}
+
+int vg_write_cell(struct vg_writer *w, uint64_t cell)
+{
+	static const char *const suffixes[] = {"", ".gz", ".br", ".zstd"};
+	const struct vg_plan *p = w->plan;
+	const uint8_t *data = NULL;
+	int64_t lo[3], hi[3];
+	char path[PATH_BYTES];
+	size_t len = 0;
+	int err = vg_encode_cell(w, cell, &data, &len);
+
+	if (err == 0)
+		return 0;
+	place(p, cell, lo, hi);
+	if (snprintf(path, sizeof path,
+		     "%s/%s/%" PRId64 "-%" PRId64 "_%" PRId64 "-%" PRId64 "_%" PRId64 "-%" PRId64 "%s", p->dir,
+		     grid_of(p, cell)->key, lo[0], hi[0], lo[1], hi[1], lo[2], hi[2],
+		     p->suffix ? suffixes[p->pack] : "") >= PATH_BYTES)
+		err = -ENAMETOOLONG;
+	return finish_file(w, path, err, data, len);
+}
+
+/* ---- shards -------------------------------------------------------------------------------- */
+
+static int compare_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? -1 : a > b;
+}
+
+static int by_shard(const void *pa, const void *pb)
+{
+	const struct vg_shard_cell *a = pa, *b = pb;
+	int c = compare_u64(a->grid, b->grid);
+
+	c = c ? c : compare_u64(a->at.shard[0], b->at.shard[0]);
+	c = c ? c : compare_u64(a->at.minishard, b->at.minishard);
+	return c ? c : compare_u64(a->at.chunk, b->at.chunk);
+}
+
+int vg_plan_shards(struct vg_plan *p)
+{
+	uint64_t cell = 0;
+
+	p->places = calloc(p->n_cells, sizeof *p->places);
+	p->shards = calloc(p->n_cells + 1, sizeof *p->shards);
+	if (!p->places || !p->shards)
+		return -ENOMEM;
+	for (unsigned k = 0; k < p->n_grids; k++) {
+		const struct vg_grid *g = &p->grids[k];
+		uint64_t at[3];
+
+		for (at[2] = 0; at[2] < g->cells[2]; at[2]++)
+			for (at[1] = 0; at[1] < g->cells[1]; at[1]++)
+				for (at[0] = 0; at[0] < g->cells[0]; at[0]++, cell++) {
+					p->places[cell] = (struct vg_shard_cell){.grid = k, .cell = cell};
+					vx_shard_find(p->sharding, g->cells, at, 0, &p->places[cell].at);
+				}
+	}
+	qsort(p->places, p->n_cells, sizeof *p->places, by_shard);
+	for (uint64_t i = 0; i < p->n_cells; i++)
+		if (i == 0 || p->places[i].grid != p->places[i - 1].grid ||
+		    p->places[i].at.shard[0] != p->places[i - 1].at.shard[0])
+			p->shards[p->n_shards++] = i;
+	p->shards[p->n_shards] = p->n_cells;
+	return 0;
+}
+
+int vg_write_shard(struct vg_writer *w, uint64_t shard)
+{
+	const struct vg_plan *p = w->plan;
+	const struct vg_shard_cell *first = &p->places[p->shards[shard]], *end = &p->places[p->shards[shard + 1]];
+	struct vg_shard *s = vg_shard_new(p->sharding);
+	const uint8_t *data = NULL;
+	char name[PATH_BYTES / 2], path[PATH_BYTES];
+	bool any = false;
+	size_t len = 0;
+	int err = s ? 0 : -ENOMEM;
+
+	for (const struct vg_shard_cell *at = first; err >= 0 && at < end; at++) {
+		err = vg_encode_cell(w, at->cell, &data, &len);
+		any |= err > 0;
+		if (err > 0)
+			err = vg_shard_add(s, &at->at, data, len);
+	}
+	if (err >= 0 && !(data = vg_shard_finish(s, &len)))
+		err = -ENOMEM;
+	if (vx_shard_name(p->sharding, p->grids[first->grid].key, first->at.shard[0], name, sizeof name) < 0 ||
+	    snprintf(path, sizeof path, "%s/%s", p->dir, name) >= PATH_BYTES)
+		err = -ENAMETOOLONG;
+	if (any || err < 0)
+		err = finish_file(w, path, err, data, len);
+	vg_shard_free(&s);
+	return err < 0 ? err : 0;
 }
 
 /* ---- info ---------------------------------------------------------------------------------- */
@@ -214,6 +316,15 @@ int vg_write_cell(struct vg_writer *w, uint64_t cell)
 static json_t *number(double v)
 {
 	return v == (double)(json_int_t)v ? json_integer((json_int_t)v) : json_real(v);
+}
+
+static json_t *sharding(const struct vx_sharding *s)
+{
+	return json_pack("{s:s, s:s, s:i, s:i, s:i, s:s, s:s}", "@type", "neuroglancer_uint64_sharded_v1", "hash",
+			 s->murmur ? "murmurhash3_x86_128" : "identity", "preshift_bits", (int)s->preshift_bits,
+			 "minishard_bits", (int)s->minishard_bits, "shard_bits", (int)s->shard_bits,
+			 "minishard_index_encoding", s->index_gzip ? "gzip" : "raw", "data_encoding",
+			 s->data_gzip ? "gzip" : "raw");
 }
 
 static json_t *scale(const struct vg_plan *p, unsigned mip)
@@ -232,6 +343,8 @@ static json_t *scale(const struct vg_plan *p, unsigned mip)
 		json_array_append_new(chunks, json_pack("[III]", (json_int_t)p->chunk[i][0], (json_int_t)p->chunk[i][1],
 							(json_int_t)p->chunk[i][2]));
 	json_object_set_new(s, "chunk_sizes", chunks);
+	if (p->sharding)
+		json_object_set_new(s, "sharding", sharding(p->sharding));
 	if (p->cseg)
 		json_object_set_new(s, "compressed_segmentation_block_size",
 				    json_pack("[iii]", (int)p->block[0], (int)p->block[1], (int)p->block[2]));

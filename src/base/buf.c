@@ -309,12 +309,47 @@ struct vx_buf *vx_buf_ref(struct vx_buf *b)
 	return b;
 }
 
+struct vx_buf *vx_buf_slice(struct vx_buf *b, size_t off, size_t len)
+{
+	struct vx_buf *s = calloc(1, sizeof *s);
+
+	assert(off <= b->len && len <= b->len - off);
+	if (!s)
+		return NULL;
+	s->data = b->data + off;
+	s->len = s->cap = len;
+	s->pool = b->pool;
+	s->of = vx_buf_ref(b);
+	s->refs = 1;
+	vx_list_init(&s->link);
+	return s;
+}
+
+struct vx_buf *vx_buf_compact(struct vx_buf *b)
+{
+	struct vx_buf *copy;
+
+	if (!b->of)
+		return vx_buf_ref(b);
+	copy = vx_buf_get(b->pool, b->len);
+	if (!copy)
+		return NULL;
+	memcpy(copy->data, b->data, b->len);
+	copy->len = b->len;
+	return copy;
+}
+
 void vx_buf_put(struct vx_buf *b)
 {
 	struct vx_pool *p;
 
 	if (!b || --b->refs > 0)
 		return;
+	if (b->of) {
+		vx_buf_put(b->of);
+		free(b);
+		return;
+	}
 	p = b->pool;
 	p->used_bytes -= b->cap;
 	{
@@ -352,7 +387,7 @@ int vx_buf_grow(struct vx_buf **b, size_t size)
 {
 	struct vx_buf *old = *b, *bigger;
 
-	assert(old->refs == 1);
+	assert(old->refs == 1 && !old->of);
 	if (size <= old->cap)
 		return 0;
 	bigger = vx_buf_get(old->pool, size);

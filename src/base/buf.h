@@ -24,6 +24,7 @@ struct vx_buf {
 	/* private */
 	struct vx_pool *pool;
 	struct slab *slab; /* the region it is cut from, or NULL */
+	struct vx_buf *of; /* a slice: the buffer whose bytes it shares */
 	struct vx_link link;
 	_Atomic unsigned refs;
 	unsigned size_class;
@@ -49,8 +50,14 @@ struct vx_buf *vx_buf_get(struct vx_pool *pool, size_t size);
 struct vx_buf *vx_buf_ref(struct vx_buf *b);
 void vx_buf_put(struct vx_buf *b); /* NULL is fine */
 
-/* Makes room for `size` bytes, keeping the first len; needs the only reference. -ENOMEM leaves the
- * buffer as it was. */
+/* A buffer of its own whose bytes are [off, off + len) of `b`, which it keeps alive; NULL when memory is short. Bytes
+ * are not copied; nobody may write them any more. */
+struct vx_buf *vx_buf_slice(struct vx_buf *b, size_t off, size_t len);
+/* Another reference; of a slice, which would keep all of its buffer from the pool, a copy. NULL: no memory for it. */
+struct vx_buf *vx_buf_compact(struct vx_buf *b);
+
+/* Makes room for `size` bytes, keeping the first len; needs the only reference, and no slice. -ENOMEM
+ * leaves the buffer as it was. */
 int vx_buf_grow(struct vx_buf **b, size_t size);
 
 /* Bytes held by buffers in use and idle (ready ones not counted), for the gauges. */

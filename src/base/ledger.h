@@ -28,6 +28,10 @@
 	X(chunks, missing, "chunks that the store does not have")                      \
 	X(chunks, prefetched, "chunks fetched ahead of a reader")                      \
 	X(chunks, failed, "chunks that could not be had or did not decode")            \
+	X(shards, index_hits, "places of chunks in shards found in indexes at hand")   \
+	X(shards, index_misses, "indexes of shards read from stores")                  \
+	X(shards, requests, "requests for parts of shards at remote stores")           \
+	X(shards, merged, "chunks and indexes that came along with another's request") \
 	X(store, requests, "requests sent to stores, retries included")                \
 	X(store, retries, "requests sent again")                                       \
 	X(store, bytes, "bytes received from stores")                                  \

@@ -19,5 +19,8 @@
 #define VX_MAX_REDIRECTS 5
 /* An object that is read whole for a part of it, because its server does not do byte ranges. */
 #define VX_MAX_UNRANGED_BYTES ((uint64_t)16 << 20)
+/* An index of a shard, as it is kept: a minishard of Precomputed that lists 2.7 million chunks, or a shard of Zarr of 4
+ * million. */
+#define VX_MAX_SHARD_INDEX_BYTES ((uint64_t)64 << 20)
 
 #endif

@@ -159,10 +159,110 @@ static int parse_encoding(const struct vx_json *scale, struct vx_scale *s, struc
 	s->codec = vx_codec_find(name);
 	if (!s->codec)
 		return vx_fail(e, -EOPNOTSUPP, "%s %s is not supported", j.path, vx_quote(name).text);
-	if (vx_json_find(scale, "sharding", &j) && !json_is_null(j.value)) {
-		r = vx_json_object(&j, e);
-		return r < 0 ? r : vx_fail(e, -EOPNOTSUPP, "%s: sharded scales are not supported yet", j.path);
+	return 0;
+}
+
+/* One of two words; absent is the first. */
+static int parse_choice(const struct vx_json *object, const char *name, bool required, const char *const words[2],
+			bool *ret, struct vx_err *e)
+{
+	struct vx_json j;
+	const char *text;
+	int r;
+
+	*ret = false;
+	if (!required && !vx_json_find(object, name, &j))
+		return 0;
+	if ((r = vx_json_get(object, name, &j, e)) < 0 || (r = vx_json_string(&j, &text, e)) < 0)
+		return r;
+	*ret = !strcasecmp(text, words[1]);
+	if (!*ret && strcasecmp(text, words[0]))
+		return vx_fail(e, -EOPNOTSUPP, "%s is %s; it must be \"%s\" or \"%s\"", j.path, vx_quote(text).text,
+			       words[0], words[1]);
+	return 0;
+}
+
+static int parse_bits(const struct vx_json *object, const char *name, unsigned *ret, struct vx_err *e)
+{
+	struct vx_json j;
+	int64_t bits;
+	int r = vx_json_get(object, name, &j, e);
+
+	if (r < 0 || (r = vx_json_int(&j, 0, 64, &bits, e)) < 0)
+		return r;
+	*ret = (unsigned)bits;
+	return 0;
+}
+
+/* A member that is not known may change where everything is: the other readers refuse it too. */
+static int refuse_unknown_members(const struct vx_json *sharding, struct vx_err *e)
+{
+	static const char *const known[] = {"@type",          "hash",       "preshift_bits",
+					    "minishard_bits", "shard_bits", "minishard_index_encoding",
+					    "data_encoding"};
+	const char *name;
+	json_t *value;
+
+	json_object_foreach((json_t *)sharding->value, name, value)
+	{
+		bool found = false;
+
+		for (unsigned i = 0; i < VX_ARRAY_LEN(known); i++)
+			found |= !strcmp(name, known[i]);
+		if (!found)
+			return vx_fail(e, -EOPNOTSUPP, "%s has a member %s, which is not known", sharding->path,
+				       vx_quote(name).text);
 	}
+	return 0;
+}
+
+static int parse_shard_layout(const struct vx_json *j, struct vx_sharding *s, struct vx_err *e)
+{
+	static const char *const hashes[2] = {"identity", "murmurhash3_x86_128"};
+	static const char *const encodings[2] = {"raw", "gzip"};
+	struct vx_json type;
+	const char *text;
+	int r = vx_json_object(j, e);
+
+	if (r < 0 || (r = vx_json_get(j, "@type", &type, e)) < 0 || (r = vx_json_string(&type, &text, e)) < 0)
+		return r;
+	if (strcmp(text, "neuroglancer_uint64_sharded_v1"))
+		return vx_fail(e, -EOPNOTSUPP, "%s is %s; only \"neuroglancer_uint64_sharded_v1\" is supported",
+			       type.path, vx_quote(text).text);
+	s->kind = VX_SHARD_PRECOMPUTED;
+	if ((r = refuse_unknown_members(j, e)) < 0 || (r = parse_bits(j, "preshift_bits", &s->preshift_bits, e)) < 0 ||
+	    (r = parse_bits(j, "minishard_bits", &s->minishard_bits, e)) < 0 ||
+	    (r = parse_bits(j, "shard_bits", &s->shard_bits, e)) < 0 ||
+	    (r = parse_choice(j, "hash", true, hashes, &s->murmur, e)) < 0 ||
+	    (r = parse_choice(j, "minishard_index_encoding", false, encodings, &s->index_gzip, e)) < 0 ||
+	    (r = parse_choice(j, "data_encoding", false, encodings, &s->data_gzip, e)) < 0)
+		return r;
+	r = vx_sharding_check(s, e);
+	return r < 0 ? vx_fail_prefix(e, "%s", j->path) : 0;
+}
+
+/* Needs the grids. */
+static int parse_sharding(const struct vx_json *scale, struct vx_scale *s, struct vx_err *e)
+{
+	VX_AUTO_FREE struct vx_sharding *sharding = NULL;
+	struct vx_json j;
+	int r;
+
+	if (!vx_json_find(scale, "sharding", &j) || json_is_null(j.value))
+		return 0;
+	sharding = calloc(1, sizeof *sharding);
+	if (!sharding)
+		return no_memory(e);
+	r = parse_shard_layout(&j, sharding, e);
+	if (r < 0)
+		return r;
+	/* Chunks of two sizes would have the same numbers. */
+	if (s->ngrids != 1)
+		return vx_fail(e, -EBADMSG, "%s.chunk_sizes has %u entries; a sharded scale has one", scale->path,
+			       s->ngrids);
+	if (vx_compressed_morton_bits(s->grids[0].cells) > 64)
+		return vx_fail(e, -EFBIG, "%s: the grid has too many chunks to be numbered with 64 bits", j.path);
+	s->sharding = vx_steal(sharding);
 	return 0;
 }
 
@@ -215,7 +315,8 @@ static int parse_scale(const struct vx_json *scale, const struct vx_volume *v, s
 
 	if (r < 0 || (r = parse_key(scale, s, e)) < 0 || (r = parse_bounds(scale, s, e)) < 0 ||
 	    (r = parse_resolution(scale, s, e)) < 0 || (r = parse_grids(scale, v, s, e)) < 0 ||
-	    (r = parse_encoding(scale, s, e)) < 0 || (r = parse_block(scale, v, s, e)) < 0)
+	    (r = parse_encoding(scale, s, e)) < 0 || (r = parse_block(scale, v, s, e)) < 0 ||
+	    (r = parse_sharding(scale, s, e)) < 0)
 		return r;
 	return check_bytes(scale, v, s, e);
 }
@@ -234,6 +335,12 @@ static int chunk_name(const struct vx_scale *s, unsigned grid, const struct vx_c
 {
 	struct vx_box box = vx_scale_cell_box(s, grid, cell->at);
 
+	if (s->sharding) {
+		struct vx_shard_at at;
+
+		vx_shard_find(s->sharding, s->grids[grid].cells, cell->at, cell->slab, &at);
+		return vx_shard_name(s->sharding, s->key, at.shard[0], ret, size);
+	}
 	return vx_precomputed_chunk_name(s, &box, ret, size);
 }
 

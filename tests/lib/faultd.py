@@ -16,7 +16,7 @@ Control:
     POST /__reset    forgets rules and counts
     GET  /__stats    {"total": requests, "paths": {path: requests}, "connections": opened in all,
                       "max_connections": open at once, "max_concurrent": requests under way at once,
-                      "faults": rules applied, "last": {path: headers of its last request, names in lower case}}
+                      "ranges": {path: {value of the Range header: requests}}, "faults": rules applied, "last": {path: headers of its last request, names in lower case}}
 Control requests are not counted, and neither are their connections.
 
 A rule: {"match": regex searched in the path (with its query), "do": what, "times": n or null for always,
@@ -63,12 +63,13 @@ class Counts:
         self.total = self.connections = self.open = self.max_connections = 0
         self.busy = self.max_concurrent = self.faults = 0
         self.paths = {}
+        self.ranges = {}
         self.last = {}
 
     def as_json(self):
         return {"total": self.total, "paths": self.paths, "connections": self.connections,
                 "max_connections": self.max_connections, "max_concurrent": self.max_concurrent,
-                "faults": self.faults, "last": self.last}
+                "ranges": self.ranges, "faults": self.faults, "last": self.last}
 
 
 class Rule:
@@ -176,6 +177,9 @@ class Connection:
         c.total += 1
         c.paths[path] = c.paths.get(path, 0) + 1
         c.last[path] = headers
+        if "range" in headers:
+            of_path = c.ranges.setdefault(path, {})
+            of_path[headers["range"]] = of_path.get(headers["range"], 0) + 1
         return c
 
     async def control(self, method, path, body):

@@ -78,6 +78,9 @@ void vxr_start(struct vxr *r, const struct vxr_opts *o)
 	struct vx_engine_opts eo = {.threads = o->threads ? o->threads : 3,
 				    .inflight = o->inflight ? o->inflight : 16,
 				    .inflight_bytes = o->inflight_bytes ? o->inflight_bytes : 8 << 20,
+				    .merge_gap = VX_MERGE_GAP,
+				    .merge_bytes = VX_MERGE_BYTES,
+				    .merge_tasks = VX_MERGE_TASKS,
 				    .policy = o->policy};
 	struct vx_boxes_opts bo = {.space_wait_ns = o->wait_ns ? o->wait_ns : 3600 * VX_SEC};
 	struct vx_fetch_opts fo;

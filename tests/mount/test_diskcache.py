@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import shutil
 
 from kit import equal, fails, needs, takes
 from supervise import umount
@@ -341,6 +342,85 @@ def test_killed_daemons(t):
     equal((m.stats("diskcache.damaged"), m.stats("diskcache.io_errors")), (0, 0), "damaged, io_errors")
     m.close()
     equal(size_of(d) <= 1 << 20, True, "the limit holds")
+
+
+# --- shards ---
+
+CUBE = dict(size=(96, 96, 96), chunk=(32, 32, 32), dtype="uint16")
+PART = ((0, 96), (0, 96), (0, 32))
+ALL = ((0, 96), (0, 96), (0, 96))
+
+
+def test_shards_without_the_server(t):
+    """Indexes and chunks are found again one by one, though they were fetched together."""
+    for layout in ("0,0,0", "2,1,3,murmur,gzip"):
+        v, d = t.volume(**CUBE, sharded=layout), t.name("cache")
+        m, f = t.mount_http(v, cached(t, d))
+        m.check(PART)
+        equal(m.stats("shards.merged") > 0, True, "requests are merged before a cold cache")
+        written(m)
+        m.check(((0, 40), (0, 96), (0, 96)))
+        m.close()
+        f.reset()
+        m = t.mount(f.url, cached(t, d), volume=v)
+        m.check(((3, 70), (1, 95), (0, 31)))
+        equal(f.chunk_requests(), {}, "requests")
+        m.check(ALL)
+        m.close()
+        f.close()
+        t.open.remove(f)
+        m = t.mount(f.url, cached(t, d), volume=v)
+        m.check(ALL)
+        m.close()
+
+
+def test_shards_revalidated(t):
+    v, d = t.volume(**CUBE, sharded="2,1,3,murmur,gzip"), t.name("cache")
+    m, f = t.mount_http(v, cached(t, d))
+    m.check(ALL)
+    m.close()
+    entries_before = entries(d)
+    m = t.mount(f.url, cached(t, d, "diskcache_check=mount"), volume=v)
+    m.check(ALL)
+    equal(m.stats("diskcache.confirmed"), len(entries_before), "confirmed")
+    m.close()
+    equal(entries(d), entries_before, "entries")
+
+
+def test_a_shard_that_is_replaced(t):
+    """Old indexes and old chunks on the disk do not mix with new bytes of the store, whatever is asked for first."""
+    old, new = (t.volume(**CUBE, seed=s, sharded="0,1,0,gzip", **more)
+                for s, more in ((1, {}), (2, dict(drop=((2, 2, 2),)))))
+    for check in ("never", "mount"):
+        v, d = t.copy(old), t.name("cache")
+        m, f = t.mount_http(v, cached(t, d))
+        m.check(PART)
+        m.close()
+        for name in os.listdir(v.path + "/" + v.scales[0]["key"]):
+            path = os.path.join(v.scales[0]["key"], name)
+            shutil.copy(os.path.join(new.path, path), os.path.join(v.path, path))
+        m = t.mount(f.url, cached(t, d, "diskcache_check=" + check, "missing=fill"), volume=new)
+        m.check(((0, 96), (0, 96), (32, 64)))
+        m.check(((0, 96), (0, 96), (10, 60)))
+        m.close()
+        m = t.mount(f.url, cached(t, d, "diskcache_check=" + check, "missing=fill"), volume=new)
+        m.check(((0, 96), (0, 96), (0, 60)))
+        m.close()
+
+
+def test_damaged_shard_entries(t):
+    v, d = t.volume(**CUBE, sharded="2,1,3,murmur,gzip"), t.name("cache")
+    m, f = t.mount_http(v, cached(t, d))
+    m.check(ALL)
+    m.close()
+    for path in entries(d):
+        os.truncate(path, t.random.randrange(os.path.getsize(path)))
+    m = t.mount(f.url, cached(t, d), volume=v)
+    m.check(ALL)
+    m.close()
+    m = t.mount(f.url, cached(t, d), volume=v)
+    m.check(ALL)
+    equal(m.stats("diskcache.misses"), 0, "misses")
 
 
 def test_local_stores_are_not_cached(t):

@@ -91,11 +91,13 @@ class Maker:
         self.voxgen, self.top = voxgen, top
 
     def volume(self, size=(150, 130, 70), offset=(0, 0, 0), chunk=((32, 32, 32),), dtype="uint8", channels=1,
-               encoding="raw", pack="none", suffix=True, scales=1, kind="grey", seed=1, block=None, drop=()):
+               encoding="raw", pack="none", suffix=True, scales=1, kind="grey", seed=1, block=None, drop=(),
+               sharded=None):
         chunks = (chunk,) if isinstance(chunk[0], int) else chunk
         spec = {"size": size, "offset": offset, "chunk": chunks, "dtype": dtype, "channels": channels,
                 "encoding": encoding, "pack": pack, "suffix": "yes" if suffix else "no", "scales": scales,
-                "content": kind, "seed": seed, "drop": drop, "block": block}
+                "content": kind, "seed": seed, "drop": drop, "block": block,
+                "sharded": sharded}
         name = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:12]
         path = os.path.join(self.top, name)
         os.makedirs(self.top, mode=0o755, exist_ok=True)

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * How a task's bytes are asked of its store: read at once where it is local, by a request to the transfer loop where it
+ * is not. A request may be for several tasks whose bytes stand close together in one shard; each then takes its part of
+ * the answer as a slice, without a copy. A disk cache is asked before, for each task by itself.
+ */
+#include "base/clock.h"
+#include "base/ledger.h"
+#include "sched/engine_impl.h"
+
+#include <string.h>
+
+#define CHARGE_MIN ((uint64_t)64 << 10)
+
+uint64_t vx_task_most_stored(const struct vx_task *t)
+{
+	const struct vx_scale *s = vx_task_scale(t);
+	struct vx_chunk_form form = vx_scale_form(t->src->meta, s, t->key.grid, &t->key.cell);
+	uint64_t max = s->codec->expand ? s->codec->max_stored(&form) : s->codec->max_payload(&form);
+
+	return max + max / 8 + 65536; /* packing may grow what it cannot shrink */
+}
+
+static void fetch_init_span(struct vx_fetch *f, const struct vx_shard_task *x)
+{
+	f->cap = f->expect = x->span.len;
+	f->range.off = x->span.off;
+	f->range.len = x->span.len;
+	f->range.suffix = x->span.suffix;
+}
+
+static void fetch_init(struct vx_fetch *f, const struct vx_task *t)
+{
+	const struct vx_scale *s = vx_task_scale(t);
+	unsigned grid = t->shard ? t->shard->grid : t->key.grid;
+	const struct vx_cell *cell = t->shard ? &t->shard->cell : &t->key.cell;
+
+	memset(f, 0, sizeof *f);
+	if (t->shard) {
+		f->recheck = t->shard->recheck;
+		fetch_init_span(f, t->shard);
+	} else {
+		f->cap = vx_task_most_stored(t);
+		f->expect = atomic_load_explicit(&t->src->stored_bytes[t->mip], memory_order_relaxed);
+		f->suffixes = t->src->meta->format->packed_at_rest;
+	}
+	if (t->src->meta->format->chunk_name(s, grid, cell, f->key, sizeof f->key) < 0)
+		f->key[0] = 0; /* keys are checked when the volume is opened; the store refuses an empty one */
+}
+
+void vx_task_distrust_span(const struct vx_task *t, const struct vx_span *span)
+{
+	struct vx_fetch f;
+
+	fetch_init(&f, t);
+	f.range.off = span->off;
+	f.range.len = span->len;
+	f.range.suffix = span->suffix;
+	vx_store_distrust(t->src->store, &f);
+}
+
+void vx_task_distrust(struct vx_engine *g, const struct vx_task *t)
+{
+	struct vx_fetch f;
+
+	fetch_init(&f, t);
+	vx_store_distrust(t->src->store, &f);
+	vx_shard_distrust(g, t);
+}
+
+void vx_task_keep_span(const struct vx_task *t, const struct vx_fetched *got)
+{
+	struct vx_fetch f;
+
+	fetch_init(&f, t);
+	vx_store_keep(t->src->store, &f, got, got->body->data, got->body->len);
+}
+
+static void read_local(struct vx_worker *w, struct vx_task *t)
+{
+	struct vx_fetch f;
+	struct vx_fetched got = {0};
+	uint64_t t0 = vx_now_ns();
+
+	fetch_init(&f, t);
+	vx_store_read(t->src->store, &f, &got);
+	VX_TIMING(fetch, vx_now_ns() - t0);
+	vx_task_got(w, t, &got);
+}
+
+static void arrive_locked(struct vx_engine *g, struct vx_request *r, const struct vx_fetched *got)
+{
+	g->inflight--;
+	g->inflight_bytes -= r->charged;
+	while (!vx_list_empty(&r->tasks)) {
+		struct vx_task *t = vx_list_entry(r->tasks.next, struct vx_task, in_request);
+
+		vx_list_remove(&t->in_request);
+		t->request = NULL;
+		t->got = *got;
+		if (got->body)
+			vx_buf_ref(got->body);
+		vx_task_arrived_locked(g, t);
+	}
+	if (g->stopping)
+		pthread_cond_broadcast(&g->wake);
+}
+
+/* The transfer loop's thread: only moves the answer to the workers. */
+static void on_fetched(struct vx_fetch *f, struct vx_fetched *got)
+{
+	struct vx_request *r = vx_container_of(f, struct vx_request, fetch);
+	struct vx_engine *g = r->engine;
+
+	VX_TIMING(fetch, vx_now_ns() - r->started_ns);
+	{
+		VX_LOCK_SCOPE(&g->mtx);
+		arrive_locked(g, r, got);
+	}
+	vx_buf_put(got->body);
+	free(r);
+}
+
+static struct vx_request *request_new(struct vx_engine *g, struct vx_task *t)
+{
+	struct vx_request *r = calloc(1, sizeof *r);
+
+	if (!r)
+		return NULL;
+	fetch_init(&r->fetch, t);
+	r->fetch.done = on_fetched;
+	r->engine = g;
+	r->started_ns = vx_now_ns();
+	vx_list_init(&r->tasks);
+	return r;
+}
+
+/* Submitted under the lock: a cancel never meets a request that the store does not know, and none is sent once the
+ * engine has quit. */
+static void submit_locked(struct vx_engine *g, struct vx_request *r, struct vx_task *t)
+{
+	t->state = VX_TASK_FETCHING;
+	t->request = r;
+	vx_list_push_back(&r->tasks, &t->in_request);
+	if (t->shard && !r->fetch.held)
+		vx_shard_gather_locked(g, r, t);
+	r->charged = vx_max_u64(r->fetch.expect, CHARGE_MIN);
+	g->inflight++;
+	g->inflight_bytes += r->charged;
+	vx_store_submit(t->src->store, &r->fetch);
+}
+
+/* True: the disk cache had it and the task is over, or the task is queued again. Who takes others along in a request
+ * takes those that have been here already: the first to find nothing waits until the others have looked, too. */
+static bool ask_disk(struct vx_worker *w, struct vx_request *r, struct vx_task *t)
+{
+	struct vx_fetched got;
+
+	if (!vx_store_is_cached(t->src->store) || (t->shard && t->shard->looked))
+		return false;
+	if (t->shard)
+		t->shard->merged = false;
+	if (vx_store_cached(t->src->store, &r->fetch, &got)) {
+		VX_TIMING(fetch, vx_now_ns() - r->started_ns);
+		vx_history_add(&w->history, t->item.space, &t->cell_box);
+		vx_task_got(w, t, &got);
+		return true;
+	}
+	if (!t->shard)
+		return false;
+	t->shard->looked = true;
+	if (r->fetch.held || t->shard->level == VX_SHARD_ROOT)
+		return false;
+	vx_shard_requeue(w->engine, t);
+	return true;
+}
+
+static void ask_remote(struct vx_worker *w, struct vx_task *t)
+{
+	struct vx_engine *g = w->engine;
+	struct vx_request *r = request_new(g, t);
+	struct vx_err e;
+	bool stopping;
+
+	if (!r) {
+		vx_fail(&e, -ENOMEM, "no memory");
+		vx_task_fail(w, t, &e);
+		return;
+	}
+	if (ask_disk(w, r, t)) {
+		free(r);
+		return;
+	}
+	{
+		VX_LOCK_SCOPE(&g->mtx);
+		stopping = g->stopping;
+		if (!vx_task_is_wanted(t)) {
+			vx_task_free_locked(g, t);
+			stopping = false;
+		} else if (!stopping) {
+			submit_locked(g, r, t);
+			return;
+		}
+	}
+	vx_store_forget(&r->fetch);
+	free(r);
+	if (!stopping)
+		return;
+	vx_fail(&e, -ESHUTDOWN, "the mount is ending");
+	vx_task_fail(w, t, &e);
+}
+
+void vx_task_ask(struct vx_worker *w, struct vx_task *t)
+{
+	if (!vx_store_is_local(t->src->store)) {
+		ask_remote(w, t);
+		return;
+	}
+	vx_history_add(&w->history, t->item.space, &t->cell_box);
+	read_local(w, t);
+}
