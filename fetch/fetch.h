@@ -45,7 +45,9 @@ struct vx_fetched {
 	struct vx_err err;         /* code 0: fine. -ENODATA: the store does not have it. Others as in
 				      DESIGN's table:   -EACCES, -EHOSTUNREACH, -ETIMEDOUT, -EIO, -EBADMSG
 				      (larger than the cap, or a range that is not there), -ECANCELED */
-	struct vx_buf *body;       /* NULL on error and when not modified; the receiver owns the reference */
+	struct vx_buf *body;       /* NULL on error, when not modified and when in place; the receiver owns the
+				      reference */
+	bool in_place;             /* it was read to `into` */
 	bool not_modified;         /* the object still is what if_none_match named */
 	uint64_t total;            /* the object's whole size where the store said it, else 0 */
 	char etag[72];             /* as the server said it, else "" */
@@ -67,6 +69,10 @@ struct vx_fetch {
 		uint64_t off, len;
 		bool suffix;
 	} range;
+	/* Local stores, optional: an object of exactly `into_len` bytes whose name does not say that it is packed is
+	 * read to here, without a body. After a failure there is rubbish. */
+	void *into;
+	uint64_t into_len;
 	char if_none_match[72];                                   /* an etag, "": none; remote stores only */
 	void (*done)(struct vx_fetch *r, struct vx_fetched *got); /* exactly once; `got` lives during the call only;
 								     may submit and may free `r`; holds no lock */

@@ -114,9 +114,11 @@ void vx_store_read(struct vx_store *s, struct vx_fetch *r, struct vx_fetched *go
 	VX_COUNT(store_requests);
 	if (vx_key_check(r->key, sizeof r->key, &got->err) == 0)
 		s->ops->read(s, r, got);
-	assert((got->err.code == 0) == (got->body != NULL));
-	if (got->body)
-		VX_COUNT_ADD(store_bytes, got->body->len);
+	if (got->err.code)
+		got->in_place = false;
+	assert((got->err.code == 0) == (got->body != NULL || got->in_place));
+	if (got->body || got->in_place)
+		VX_COUNT_ADD(store_bytes, got->body ? got->body->len : r->into_len);
 	else if (got->err.code != -ENODATA)
 		VX_COUNT(store_errors);
 }

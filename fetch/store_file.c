@@ -158,22 +158,24 @@ static int open_object(struct file_store *fs, int dir, const struct vx_fetch *r,
 	return fd;
 }
 
-static int fill(int fd, struct vx_buf *b, uint64_t off, size_t size)
+static int fill(int fd, uint8_t *to, uint64_t off, size_t size)
 {
-	while (b->len < size) {
-		ssize_t n = pread(fd, b->data + b->len, size - b->len, (off_t)(off + b->len));
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t n = pread(fd, to + done, size - done, (off_t)(off + done));
 
 		if (n == 0)
 			return -ESTALE;
 		if (n > 0)
-			b->len += (size_t)n;
+			done += (size_t)n;
 		else if (errno != EINTR)
 			return -errno;
 	}
 	return 0;
 }
 
-static int read_object(struct file_store *fs, int fd, const struct vx_fetch *r, struct vx_fetched *got)
+static int read_object(struct file_store *fs, int fd, const struct vx_fetch *r, bool plain, struct vx_fetched *got)
 {
 	VX_AUTO_BUF struct vx_buf *b = NULL;
 	char url[256];
@@ -194,15 +196,18 @@ static int read_object(struct file_store *fs, int fd, const struct vx_fetch *r, 
 		return vx_fail(&got->err, -EBADMSG, "%llu bytes, more than the %llu that it may have: %s",
 			       (unsigned long long)len, (unsigned long long)r->cap,
 			       vx_store_show(&fs->base, r->key, url, sizeof url));
-	b = vx_buf_get(fs->pool, (size_t)len);
-	if (!b)
+	got->in_place = r->into && plain && len == r->into_len;
+	b = got->in_place ? NULL : vx_buf_get(fs->pool, (size_t)len);
+	if (!b && !got->in_place)
 		return vx_fail(&got->err, -ENOMEM, "no memory for %llu bytes of %s", (unsigned long long)len,
 			       vx_store_show(&fs->base, r->key, url, sizeof url));
-	n = fill(fd, b, off, (size_t)len);
+	n = fill(fd, b ? b->data : r->into, off, (size_t)len);
 	if (n < 0)
 		return vx_fail(&got->err, n == -EACCES || n == -EPERM ? -EACCES : -EIO, "%s: %s",
 			       n == -ESTALE ? "the file was cut short while it was read" : strerrordesc_np(-n),
 			       vx_store_show(&fs->base, r->key, url, sizeof url));
+	if (b)
+		b->len = (size_t)len;
 	got->body = vx_steal(b);
 	got->total = (uint64_t)st.st_size;
 	return 0;
@@ -242,7 +247,7 @@ static void file_read(struct vx_store *s, const struct vx_fetch *r, struct vx_fe
 		open_failed(fs, r, &got->err);
 		return;
 	}
-	if (read_object(fs, fd, r, got) == 0)
+	if (read_object(fs, fd, r, variant == 0, got) == 0)
 		strcpy(got->content_encoding, variants[variant].encoding);
 }
 

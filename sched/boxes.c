@@ -11,7 +11,8 @@
 #include <limits.h>
 
 #define GRACE_NS (100 * VX_MS)
-#define STARVING_LOOK_NS (5 * VX_MS) /* an unmap sends no message: look again this often while somebody waits */
+#define UNMAP_LATE_MAX ((uint64_t)2 << 20) /* a map that is undone, under the lock, in microseconds */
+#define STARVING_LOOK_NS (5 * VX_MS)       /* an unmap sends no message: look again this often while somebody waits */
 
 struct fill {
 	struct vx_job job;
@@ -73,7 +74,7 @@ static void hand_over_locked_then_unlock(struct vx_boxes *x, struct vx_cbox *b)
 
 /* ---- failing ---- */
 
-static void schedule_locked(struct vx_boxes *x, struct vx_cbox *b, void (*run)(struct vx_call *c));
+static void schedule(struct vx_boxes *x, struct vx_cbox *b, void (*run)(struct vx_call *c));
 static void prepare(struct vx_call *c);
 
 /* Ends a fill without success. Who joined after it had been given up for lack of waiters gets a fill of its own. */
@@ -98,7 +99,7 @@ static void fail_locked_then_unlock(struct vx_boxes *x, struct vx_cbox *b, const
 			vx_list_entry(l, struct vx_waiter, link)->box = again;
 		again->state = VX_BOX_FILLING;
 		again->client = client;
-		schedule_locked(x, again, prepare);
+		schedule(x, again, prepare);
 	}
 	vx_unlock(x->mtx);
 	answer(&waiters, NULL, e);
@@ -111,8 +112,9 @@ static void filled(struct vx_job *j, const struct vx_err *e)
 	struct fill *f = vx_container_of(j, struct fill, job);
 	struct vx_boxes *x = f->boxes;
 	struct vx_cbox *b = j->into;
+	bool late = b->bytes <= UNMAP_LATE_MAX;
 
-	if (!e->code)
+	if (!e->code && !late)
 		vx_cache_fill_unmap(x->cache, b);
 	vx_lock(x->mtx);
 	if (e->code) {
@@ -120,6 +122,8 @@ static void filled(struct vx_job *j, const struct vx_err *e)
 	} else {
 		vx_cache_fill_ready_locked(x->cache, b);
 		hand_over_locked_then_unlock(x, b);
+		if (late) /* the box may be gone by now */
+			vx_cache_fill_unmap_late(x->cache, j->src, j->mip, &j->want[0].box);
 	}
 	free(f);
 }
@@ -262,7 +266,7 @@ static void serve_revived(struct vx_call *c)
 	vx_boxes_close(x, b);
 }
 
-static void schedule_locked(struct vx_boxes *x, struct vx_cbox *b, void (*run)(struct vx_call *c))
+static void schedule(struct vx_boxes *x, struct vx_cbox *b, void (*run)(struct vx_call *c))
 {
 	b->call.run = run;
 	b->call.ctx = x;
@@ -276,10 +280,10 @@ static void on_revived_locked(void *ctx, struct vx_cbox *b)
 	if (b->state == VX_BOX_EMPTY) {
 		b->state = VX_BOX_FILLING;
 		b->deadline_ns = 0;
-		schedule_locked(x, b, prepare);
+		schedule(x, b, prepare);
 	} else {
 		vx_cache_opened_locked(x->cache, b, 1);
-		schedule_locked(x, b, serve_revived);
+		schedule(x, b, serve_revived);
 	}
 }
 
@@ -426,14 +430,12 @@ int vx_boxes_open_resident(struct vx_boxes *x, struct vx_source *src, unsigned m
 	return b && b->state == VX_BOX_READY ? open_ready_locked(x, b, ret, e) : -EAGAIN;
 }
 
-int vx_boxes_open(struct vx_boxes *x, struct vx_source *src, unsigned mip, const struct vx_box *box, uint64_t bytes,
-		  uint32_t client, struct vx_waiter *w, struct vx_cbox **ret, struct vx_err *e)
+/* *fill: it is the caller's to send on its way, the lock no longer held. */
+static int open_or_join_locked(struct vx_boxes *x, struct vx_source *src, unsigned mip, const struct vx_box *box,
+			       uint64_t bytes, struct vx_waiter *w, struct vx_cbox **ret, bool *fill, struct vx_err *e)
 {
-	VX_LOCK_SCOPE(x->mtx);
 	struct vx_cbox *b;
 
-	vx_list_init(&w->link);
-	w->box = NULL;
 	if (x->stopping)
 		return vx_fail(e, -ESHUTDOWN, "the mount is ending");
 	b = vx_cache_find_locked(x->cache, src, mip, box);
@@ -451,10 +453,31 @@ int vx_boxes_open(struct vx_boxes *x, struct vx_source *src, unsigned mip, const
 	if (!b)
 		return vx_fail(e, -ENOMEM, "no memory");
 	b->state = VX_BOX_FILLING;
-	b->client = client;
-	join_locked(b, w);
-	schedule_locked(x, b, prepare);
-	return -EINPROGRESS;
+	*ret = b;
+	*fill = true;
+	return join_locked(b, w);
+}
+
+int vx_boxes_open(struct vx_boxes *x, struct vx_source *src, unsigned mip, const struct vx_box *box, uint64_t bytes,
+		  uint32_t client, struct vx_waiter *w, struct vx_cbox **ret, struct vx_err *e)
+{
+	struct vx_cbox *b = NULL;
+	bool fill = false;
+	int r;
+
+	vx_list_init(&w->link);
+	w->box = NULL;
+	{
+		VX_LOCK_SCOPE(x->mtx);
+		r = open_or_join_locked(x, src, mip, box, bytes, w, &b, &fill, e);
+		if (fill)
+			b->client = client;
+	}
+	if (fill)
+		schedule(x, b, prepare); /* until it runs, the box stays: nobody else ends its fill */
+	else if (r == 0)
+		*ret = b;
+	return r;
 }
 
 bool vx_boxes_cancel(struct vx_boxes *x, struct vx_waiter *w)

@@ -242,6 +242,15 @@ void vx_cache_fill_unmap(struct vx_cache *c, struct vx_cbox *b)
 		vx_object_unmap(&b->object, map);
 }
 
+void vx_cache_fill_unmap_late(struct vx_cache *c, const struct vx_source *src, unsigned mip, const struct vx_box *box)
+{
+	VX_LOCK_SCOPE(&c->mtx);
+	struct vx_cbox *b = vx_cache_find_locked(c, src, mip, box);
+
+	if (b && b->state == VX_BOX_READY && b->map_writable && !b->map_users)
+		vx_box_drop_map_locked(c, b);
+}
+
 void vx_cache_fill_ready_locked(struct vx_cache *c, struct vx_cbox *b)
 {
 	vx_assert_held(&c->mtx);
@@ -251,10 +260,8 @@ void vx_cache_fill_ready_locked(struct vx_cache *c, struct vx_cbox *b)
 	c->stats.objects++;
 	c->stats.object_bytes += b->item.bytes;
 	b->map_users--; /* no longer ours; others may be copying out of it */
-	if (b->map && !b->map_users) {
-		c->idle_maps++; /* a copier came and went since fill_unmap */
-		vx_box_drop_map_locked(c, b);
-	}
+	if (b->map && !b->map_users)
+		c->idle_maps++; /* whoever comes first undoes it: fill_unmap_late, a copier or eviction */
 	vx_evict_add(&c->evict, &b->item, b->map_users > 0);
 }
 

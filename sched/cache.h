@@ -113,8 +113,10 @@ int vx_cache_share_locked(struct vx_cache *c, struct vx_cbox *b, struct vx_err *
 /* Takes the object and its writable map (on success only); parts that land may serve as a source from now on. */
 int vx_cache_fill_begin_locked(struct vx_cache *c, struct vx_cbox *b, const struct vx_object *object, void *map);
 /* Every writer is done: lets go of the writable map, so that a stray write would fault instead of corrupting. Where
- * others still copy out of it, the last of them does. */
+ * others still copy out of it, the last of them does. Small boxes may have it undone after they are READY and their
+ * openers answered, by name: the box may be gone then. */
 void vx_cache_fill_unmap(struct vx_cache *c, struct vx_cbox *b);
+void vx_cache_fill_unmap_late(struct vx_cache *c, const struct vx_source *src, unsigned mip, const struct vx_box *box);
 void vx_cache_fill_ready_locked(struct vx_cache *c, struct vx_cbox *b);
 /* Also for fills that never began. The waiters have been taken off; `b` is gone afterwards. */
 void vx_cache_fill_failed_locked(struct vx_cache *c, struct vx_cbox *b);
@@ -149,6 +151,8 @@ uint64_t vx_cell_key_hash(const struct vx_cell_key *k);
 bool vx_cell_key_equal(const struct vx_cell_key *a, const struct vx_cell_key *b);
 /* True when kept; *ret is a reference, or NULL for a chunk known to be missing. */
 bool vx_cache_kept(struct vx_cache *c, const struct vx_cell_key *k, struct vx_buf **ret);
+/* The same for several, up to the first that is not kept: how many are. */
+unsigned vx_cache_kept_run(struct vx_cache *c, const struct vx_cell_key *const *key, unsigned n, struct vx_buf **ret);
 /* Keeps it if room can be made. `payload` NULL: known to be missing. Takes a reference of its own. */
 void vx_cache_keep(struct vx_cache *c, const struct vx_cell_key *k, struct vx_buf *payload);
 /* What was kept turned out to be damaged: the next wish fetches it anew. */

@@ -34,9 +34,8 @@ static struct vx_kept *find_locked(struct vx_cache *c, const struct vx_cell_key 
 	return NULL;
 }
 
-bool vx_cache_kept(struct vx_cache *c, const struct vx_cell_key *key, struct vx_buf **ret)
+static bool get_locked(struct vx_cache *c, const struct vx_cell_key *key, struct vx_buf **ret)
 {
-	VX_LOCK_SCOPE(&c->mtx);
 	struct vx_kept *k = find_locked(c, key, vx_cell_key_hash(key));
 
 	if (!k)
@@ -44,6 +43,22 @@ bool vx_cache_kept(struct vx_cache *c, const struct vx_cell_key *key, struct vx_
 	vx_evict_touch(&k->item);
 	*ret = k->payload ? vx_buf_ref(k->payload) : NULL;
 	return true;
+}
+
+bool vx_cache_kept(struct vx_cache *c, const struct vx_cell_key *key, struct vx_buf **ret)
+{
+	VX_LOCK_SCOPE(&c->mtx);
+	return get_locked(c, key, ret);
+}
+
+unsigned vx_cache_kept_run(struct vx_cache *c, const struct vx_cell_key *const *key, unsigned n, struct vx_buf **ret)
+{
+	VX_LOCK_SCOPE(&c->mtx);
+	unsigned found = 0;
+
+	while (found < n && get_locked(c, key[found], &ret[found]))
+		found++;
+	return found;
 }
 
 void vx_cache_keep(struct vx_cache *c, const struct vx_cell_key *key, struct vx_buf *payload)

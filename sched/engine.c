@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Jobs, tasks and workers. A job is expanded into tasks a few hundred at a time, in order, so that a box of a million
+ * Jobs and tasks. A job is expanded into tasks a few hundred at a time, in order, so that a box of a million
  * chunks costs no more memory than a small one. The lock guards only lists and counters: a worker takes it twice per
  * chunk, for well under a microsecond, while the chunk itself costs a hundred.
  */
 #include "sched/engine.h"
-#include "base/clock.h"
 #include "base/ledger.h"
 #include "sched/engine_impl.h"
 
-#include <stdio.h>
 #include <string.h>
-
-/* A worker that queues tasks takes the next one itself. */
-static _Thread_local bool is_worker;
 
 #define LIVE_MAX 256  /* parts of a job under way */
 #define FIRST_LOCAL 8 /* parts queued at once when they can be served at once: the others begin while more are made */
@@ -22,7 +17,47 @@ void vx_engine_wake_locked(struct vx_engine *g, unsigned count)
 {
 	vx_assert_held(&g->mtx);
 	for (unsigned n = count < g->idle ? count : g->idle; n > 0; n--)
-		pthread_cond_signal(&g->wake);
+		vx_cond_signal_after(&g->wake, &g->mtx);
+}
+
+/* ---- tasks and parts come and go by the hundred: a few are held back for the next ---- */
+
+#ifdef VX_DEBUG_LOCKS
+#define SPARE_MAX 0u /* who uses one after its end is to be found out */
+#else
+#define SPARE_MAX 512u
+#endif
+
+static void *spare_get(struct vx_spares *s, size_t size)
+{
+	void **p = s->first;
+
+	if (!p)
+		return calloc(1, size);
+	s->first = *p;
+	s->count--;
+	return memset(p, 0, size);
+}
+
+static void spare_put(struct vx_spares *s, void *p)
+{
+	if (s->count + 1 > SPARE_MAX) {
+		free(p);
+		return;
+	}
+	*(void **)p = s->first;
+	s->first = p;
+	s->count++;
+}
+
+void vx_spares_free(struct vx_spares *s)
+{
+	while (s->first) {
+		void **p = s->first;
+
+		s->first = *p;
+		free(p);
+	}
 }
 
 /* ---- tasks ---- */
@@ -47,10 +82,10 @@ void vx_task_free_locked(struct vx_engine *g, struct vx_task *t)
 	vx_list_remove(&t->in_table);
 	vx_buf_put(t->got.body);
 	vx_shard_leave_locked(t);
-	free(t);
+	spare_put(&g->spare_tasks, t);
 }
 
-static struct vx_tq *queue_of(struct vx_engine *g, const struct vx_task *t)
+struct vx_tq *vx_task_queue(struct vx_engine *g, const struct vx_task *t)
 {
 	if (t->state == VX_TASK_ARRIVED)
 		return &g->arrived;
@@ -59,7 +94,7 @@ static struct vx_tq *queue_of(struct vx_engine *g, const struct vx_task *t)
 
 static int enqueue_locked(struct vx_engine *g, struct vx_task *t)
 {
-	return (vx_task_is_index(t) ? vx_tq_push_first : vx_tq_push)(queue_of(g, t), &t->item, t->client);
+	return (vx_task_is_index(t) ? vx_tq_push_first : vx_tq_push)(vx_task_queue(g, t), &t->item, t->client);
 }
 
 /* No memory for a queue entry: the wishes fail, nothing else can be done. */
@@ -91,10 +126,18 @@ void vx_task_requeue_locked(struct vx_engine *g, struct vx_task *t)
 	set_stage_locked(g, t, VX_TASK_QUEUED);
 }
 
+void vx_task_put_back_locked(struct vx_engine *g, struct vx_task *t)
+{
+	t->state = VX_TASK_QUEUED;
+	if (vx_tq_push_first(vx_task_queue(g, t), &t->item, t->client) < 0)
+		drop_task_locked(g, t);
+	vx_engine_wake_locked(g, 1);
+}
+
 static struct vx_task *task_new_locked(struct vx_engine *g, const struct vx_job *j, const struct vx_cell_key *k)
 {
 	const struct vx_scale *s = &j->src->meta->scales[j->mip];
-	struct vx_task *t = calloc(1, sizeof *t);
+	struct vx_task *t = spare_get(&g->spare_tasks, sizeof *t);
 
 	if (!t)
 		return NULL;
@@ -120,7 +163,7 @@ static struct vx_task *task_new_locked(struct vx_engine *g, const struct vx_job 
 struct vx_task *vx_task_new_index_locked(struct vx_engine *g, const struct vx_task *first, const struct vx_cell_key *k,
 					 struct vx_shard_task *x)
 {
-	struct vx_task *t = calloc(1, sizeof *t);
+	struct vx_task *t = spare_get(&g->spare_tasks, sizeof *t);
 
 	vx_assert_held(&g->mtx);
 	if (!t) {
@@ -159,7 +202,7 @@ void vx_task_promote_locked(struct vx_engine *g, struct vx_task *t, enum vx_prio
 		t->item.prio = prio;
 		return;
 	}
-	vx_tq_remove(queue_of(g, t), &t->item);
+	vx_tq_remove(vx_task_queue(g, t), &t->item);
 	t->item.prio = prio;
 	if (enqueue_locked(g, t) == 0)
 		return;
@@ -199,7 +242,7 @@ static int add_part_locked(struct vx_engine *g, struct vx_job *j, unsigned want,
 {
 	const struct vx_want *w = &j->want[want];
 	struct vx_cell_key k = {.space = vx_source_space(j->src, j->mip), .grid = w->grid, .cell = *cell};
-	struct vx_part *p = calloc(1, sizeof *p);
+	struct vx_part *p = spare_get(&g->spare_parts, sizeof *p);
 	struct vx_task *t = p ? vx_task_find_locked(g, &k) : NULL;
 
 	if (!p)
@@ -209,7 +252,7 @@ static int add_part_locked(struct vx_engine *g, struct vx_job *j, unsigned want,
 	else
 		t = task_new_locked(g, j, &k);
 	if (!t) {
-		free(p);
+		spare_put(&g->spare_parts, p);
 		return -ENOMEM;
 	}
 	vx_task_promote_locked(g, t, j->prio);
@@ -266,7 +309,7 @@ static void expand_locked(struct vx_engine *g, struct vx_job *j, unsigned most)
 			vx_fail(&j->err, r, "no memory");
 		added++;
 	}
-	vx_engine_wake_locked(g, added - (added && is_worker));
+	vx_engine_wake_locked(g, added - (added && vx_is_worker));
 }
 
 /* What lies in shards comes in large steps, so that close chunks are queued together and share requests. */
@@ -288,7 +331,7 @@ static void settle_part_locked(struct vx_engine *g, struct vx_part *p, const str
 	}
 	vx_list_remove(&p->in_task);
 	vx_list_remove(&p->in_job);
-	free(p);
+	spare_put(&g->spare_parts, p);
 	j->live--;
 	if (!j->expanded && !j->err.code)
 		expand_locked(g, j, next_step(j));
@@ -337,7 +380,7 @@ static void unwanted_locked(struct vx_engine *g, struct vx_task *t)
 	if (vx_task_is_wanted(t))
 		return;
 	if (t->state == VX_TASK_QUEUED && t->item.client) {
-		vx_tq_remove(queue_of(g, t), &t->item);
+		vx_tq_remove(vx_task_queue(g, t), &t->item);
 		vx_task_free_locked(g, t);
 	} else if (t->state == VX_TASK_WAITING) {
 		struct vx_task *index = t->shard->index;
@@ -357,7 +400,7 @@ static void withdraw_locked(struct vx_engine *g, struct vx_part *p)
 	vx_list_remove(&p->in_task);
 	vx_list_remove(&p->in_job);
 	p->job->live--;
-	free(p);
+	spare_put(&g->spare_parts, p);
 	unwanted_locked(g, t);
 }
 
@@ -389,243 +432,4 @@ void vx_engine_call(struct vx_engine *g, struct vx_call *c)
 	VX_LOCK_SCOPE(&g->mtx);
 	vx_list_push_back(&g->calls, &c->link);
 	vx_engine_wake_locked(g, 1);
-}
-
-/* ---- workers ---- */
-
-static struct vx_task *task_of(struct vx_tq_item *i)
-{
-	return i ? vx_list_entry(i, struct vx_task, item) : NULL;
-}
-
-static bool may_issue_locked(const struct vx_engine *g, enum vx_prio prio)
-{
-	unsigned limit = prio == VX_PRIO_FOREGROUND ? g->opts.inflight : (g->opts.inflight + 1) / 2;
-
-	return g->remote.count[prio] && g->inflight < limit &&
-	       (g->inflight == 0 || g->inflight_bytes < g->opts.inflight_bytes);
-}
-
-struct picked {
-	struct vx_call *call;
-	struct vx_task *start, *finish;
-	struct vx_link ended;
-	bool favourite;
-};
-
-/* What to do next. Requests to remote stores come first: they cost little and then work by themselves. */
-static bool pick_locked(struct vx_engine *g, struct vx_worker *w, struct picked *p)
-{
-	const struct vx_history *h = g->opts.policy == VX_POLICY_AFFINITY && g->opts.threads > 1 ? &w->history : NULL;
-
-	p->call = NULL;
-	p->start = p->finish = NULL;
-	p->favourite = false;
-	vx_list_init(&p->ended);
-	if (!vx_list_empty(&g->ended)) {
-		vx_list_splice(&p->ended, &g->ended);
-		return true;
-	}
-	if (!vx_list_empty(&g->calls)) {
-		p->call = vx_list_entry(g->calls.next, struct vx_call, link);
-		vx_list_remove(&p->call->link);
-		return true;
-	}
-	if (may_issue_locked(g, VX_PRIO_FOREGROUND))
-		p->start = task_of(vx_tq_pop(&g->remote, VX_PRIO_FOREGROUND, NULL, &p->favourite));
-	else if (g->arrived.count[VX_PRIO_FOREGROUND])
-		p->finish = task_of(vx_tq_pop(&g->arrived, VX_PRIO_FOREGROUND, h, &p->favourite));
-	else if (g->local.count[VX_PRIO_FOREGROUND])
-		p->start = task_of(vx_tq_pop(&g->local, VX_PRIO_FOREGROUND, h, &p->favourite));
-	else if (may_issue_locked(g, VX_PRIO_PREFETCH))
-		p->start = task_of(vx_tq_pop(&g->remote, VX_PRIO_PREFETCH, NULL, &p->favourite));
-	else if (g->arrived.count[VX_PRIO_PREFETCH])
-		p->finish = task_of(vx_tq_pop(&g->arrived, VX_PRIO_PREFETCH, h, &p->favourite));
-	else
-		p->start = task_of(vx_tq_pop(&g->local, VX_PRIO_PREFETCH, h, &p->favourite));
-	if (p->start)
-		p->start->state = VX_TASK_RUNNING;
-	if (p->finish)
-		p->finish->state = VX_TASK_RUNNING;
-	return p->start || p->finish;
-}
-
-static void run_picked(struct vx_worker *w, struct picked *p)
-{
-	w->busy = true;
-	vx_jobs_end(&p->ended);
-	if (p->call)
-		p->call->run(p->call);
-	if (p->favourite) {
-		VX_COUNT(sched_favourites);
-		w->favourites++;
-	}
-	if (p->start)
-		vx_task_start(w, p->start);
-	if (p->finish)
-		vx_task_finish(w, p->finish);
-	w->last_ns = vx_now_ns();
-	w->busy = false;
-}
-
-static void *worker_main(void *arg)
-{
-	struct vx_worker *w = arg;
-	struct vx_engine *g = w->engine;
-	struct picked p;
-	bool more;
-
-	is_worker = true;
-	for (;;) {
-		{
-			VX_LOCK_SCOPE(&g->mtx);
-			while (!(more = pick_locked(g, w, &p)) && !(g->stopping && g->inflight == 0)) {
-				g->idle++;
-				vx_cond_wait(&g->wake, &g->mtx);
-				g->idle--;
-			}
-		}
-		if (!more)
-			return NULL;
-		run_picked(w, &p);
-	}
-}
-
-static int start_workers(struct vx_engine *g, struct vx_err *e)
-{
-	g->workers = calloc(g->opts.threads, sizeof *g->workers);
-	if (!g->workers)
-		return vx_fail(e, -ENOMEM, "no memory");
-	for (unsigned i = 0; i < g->opts.threads; i++) {
-		struct vx_worker *w = &g->workers[i];
-		char name[32];
-		int r;
-
-		w->engine = g;
-		w->history.worker = i;
-		w->history.workers = g->opts.threads;
-		r = pthread_create(&w->thread, NULL, worker_main, w);
-		if (r)
-			return vx_fail(e, -r, "cannot start worker thread %u: %s", i, strerror(r));
-		snprintf(name, sizeof name, "vx-work%u", i);
-		pthread_setname_np(w->thread, name);
-		g->nworkers++;
-	}
-	return 0;
-}
-
-int vx_engine_new(struct vx_engine **ret, const struct vx_engine_opts *o, struct vx_cache *cache, struct vx_pool *pool,
-		  struct vx_err *e)
-{
-	struct vx_engine *g = calloc(1, sizeof *g);
-	int r;
-
-	if (!g)
-		return vx_fail(e, -ENOMEM, "no memory");
-	g->opts = *o;
-	g->cache = cache;
-	g->pool = pool;
-	vx_mutex_init(&g->mtx, VX_RANK_ENGINE);
-	vx_cond_init(&g->wake);
-	vx_list_init(&g->calls);
-	vx_list_init(&g->ended);
-	for (unsigned i = 0; i < VX_TASK_BUCKETS; i++)
-		vx_list_init(&g->table[i]);
-	for (unsigned i = 0; i < VX_OBJECT_BUCKETS; i++)
-		vx_list_init(&g->objects[i]);
-	vx_tq_init(&g->local);
-	vx_tq_init(&g->remote);
-	vx_tq_init(&g->arrived);
-	r = start_workers(g, e);
-	if (r < 0) {
-		vx_engine_stop(g);
-		vx_engine_free(&g);
-		return r;
-	}
-	*ret = g;
-	return 0;
-}
-
-static void fail_queued_locked(struct vx_engine *g)
-{
-	struct vx_err e;
-	struct vx_link *l, *tmp;
-
-	vx_fail(&e, -ESHUTDOWN, "the mount is ending");
-	for (unsigned i = 0; i < VX_TASK_BUCKETS; i++)
-		vx_list_each_safe(l, tmp, &g->table[i])
-		{
-			struct vx_task *t = vx_list_entry(l, struct vx_task, in_table);
-
-			/* Indexes stay queued: workers see that nobody waits for them. */
-			if (vx_task_is_index(t) || (t->state != VX_TASK_QUEUED && t->state != VX_TASK_WAITING))
-				continue;
-			if (t->state == VX_TASK_QUEUED)
-				vx_tq_remove(queue_of(g, t), &t->item);
-			vx_parts_fail_locked(g, &t->parts, &e, &g->ended);
-			vx_task_free_locked(g, t);
-		}
-}
-
-void vx_engine_quit(struct vx_engine *g)
-{
-	VX_LOCK_SCOPE(&g->mtx);
-	g->stopping = true;
-	fail_queued_locked(g);
-	pthread_cond_broadcast(&g->wake);
-}
-
-void vx_engine_stop(struct vx_engine *g)
-{
-	vx_engine_quit(g);
-	for (unsigned i = 0; i < g->nworkers; i++)
-		pthread_join(g->workers[i].thread, NULL);
-	g->nworkers = 0;
-}
-
-void vx_engine_free(struct vx_engine **pg)
-{
-	struct vx_engine *g = vx_steal(*pg);
-
-	if (!g)
-		return;
-	assert(g->nworkers == 0);
-	vx_tq_done(&g->local);
-	vx_tq_done(&g->remote);
-	vx_tq_done(&g->arrived);
-	pthread_cond_destroy(&g->wake);
-	vx_mutex_done(&g->mtx);
-	free(g->workers);
-	free(g);
-}
-
-uint64_t vx_engine_idle_ns(const struct vx_engine *g)
-{
-	uint64_t last = 0, now = vx_now_ns();
-
-	for (unsigned i = 0; i < g->opts.threads; i++) {
-		if (g->workers[i].busy)
-			return 0;
-		last = vx_max_u64(last, g->workers[i].last_ns);
-	}
-	return now > last ? now - last : 0;
-}
-
-void vx_engine_stats(struct vx_engine *g, struct vx_engine_stats *ret)
-{
-	VX_LOCK_SCOPE(&g->mtx);
-	for (int p = 0; p < VX_PRIO_COUNT; p++)
-		ret->queued[p] = g->local.count[p] + g->remote.count[p];
-	ret->arrived = g->arrived.count[VX_PRIO_FOREGROUND] + g->arrived.count[VX_PRIO_PREFETCH];
-	ret->inflight = g->inflight;
-	ret->inflight_bytes = g->inflight_bytes;
-	ret->workers = g->nworkers;
-}
-
-void vx_engine_worker_stats(struct vx_engine *g, unsigned worker, struct vx_worker_stats *ret)
-{
-	const struct vx_worker *w = &g->workers[worker];
-
-	*ret = (struct vx_worker_stats){
-	    .busy = w->busy, .tasks = w->tasks, .favourites = w->favourites, .bytes = w->bytes};
 }

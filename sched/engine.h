@@ -28,7 +28,7 @@ struct vx_engine_opts {
 };
 /* For remote stores; see ARCHITECTURE.md for how they were found. */
 #define VX_MERGE_GAP ((uint64_t)64 << 10)
-#define VX_MERGE_BYTES ((uint64_t)4 << 20)
+#define VX_MERGE_BYTES ((uint64_t)2 << 20)
 #define VX_MERGE_TASKS 128
 
 /* A box wanted somewhere. `to.at` NULL: just fetch its chunks and keep them. */

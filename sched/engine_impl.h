@@ -9,6 +9,7 @@
 
 #define VX_TASK_BUCKETS 4096
 #define VX_OBJECT_BUCKETS 1024
+#define VX_TASKS_AT_ONCE 16 /* that one worker takes, if they prove to be small work */
 
 /* WAITING: for the index of its shard. */
 enum vx_task_state { VX_TASK_QUEUED, VX_TASK_WAITING, VX_TASK_FETCHING, VX_TASK_ARRIVED, VX_TASK_RUNNING };
@@ -69,10 +70,18 @@ static inline const struct vx_scale *vx_task_scale(const struct vx_task *t)
 struct vx_worker {
 	struct vx_engine *engine;
 	pthread_t thread;
-	struct vx_history history; /* its thread only */
+	/* --- its thread only ------------------------------------------------------------------------------------ */
+	struct vx_history history;
+	unsigned streak; /* chunks in a row that were kept */
+	/* --- written by its thread, read by any ----------------------------------------------------------------- */
 	_Atomic bool busy;
 	_Atomic uint64_t last_ns; /* when it was done with what it did last */
 	_Atomic uint64_t tasks, favourites, bytes;
+};
+
+struct vx_spares {
+	void *first; /* each begins with a pointer to the next */
+	unsigned count;
 };
 
 struct vx_engine {
@@ -92,11 +101,17 @@ struct vx_engine {
 	struct vx_link table[VX_TASK_BUCKETS];
 	struct vx_link objects[VX_OBJECT_BUCKETS]; /* tasks of sharded scales by shard, oldest first */
 	struct vx_tq local, remote, arrived;
+	struct vx_spares spare_tasks, spare_parts;
 	unsigned inflight;
 	uint64_t inflight_bytes;
 };
 
+/* engine_run.c: a worker that queues tasks takes the next one itself. */
+extern _Thread_local bool vx_is_worker;
+
 /* engine.c */
+void vx_spares_free(struct vx_spares *s);
+struct vx_tq *vx_task_queue(struct vx_engine *g, const struct vx_task *t);
 void vx_engine_wake_locked(struct vx_engine *g, unsigned count);
 struct vx_task *vx_task_find_locked(struct vx_engine *g, const struct vx_cell_key *k);
 void vx_task_free_locked(struct vx_engine *g, struct vx_task *t);
@@ -108,6 +123,8 @@ void vx_parts_settle_locked(struct vx_engine *g, struct vx_link *parts, const st
 void vx_parts_fail_locked(struct vx_engine *g, struct vx_link *parts, const struct vx_err *e, struct vx_link *ended);
 /* Puts a task back on its queue: what was fetched for it is of no use. */
 void vx_task_requeue_locked(struct vx_engine *g, struct vx_task *t);
+/* Puts back a task that was taken and not begun, before all others of its client. */
+void vx_task_put_back_locked(struct vx_engine *g, struct vx_task *t);
 /* Calls done for each job of the list. No lock held. */
 void vx_jobs_end(struct vx_link *ended);
 
@@ -120,11 +137,17 @@ void vx_task_promote_locked(struct vx_engine *g, struct vx_task *t, enum vx_prio
 
 /* engine_work.c: everything a worker does with a task, lock not held. All but start may find the task over: it is freed
  * when nobody wants it any more. */
-void vx_task_start(struct vx_worker *w, struct vx_task *t);  /* QUEUED, taken off its queue */
-void vx_task_finish(struct vx_worker *w, struct vx_task *t); /* ARRIVED, taken off its queue */
+void vx_tasks_start(struct vx_worker *w, struct vx_task **t, unsigned n); /* taken off their queue; 1 or more */
+void vx_task_finish(struct vx_worker *w, struct vx_task *t);              /* ARRIVED, taken off its queue */
 void vx_task_got(struct vx_worker *w, struct vx_task *t,
 		 struct vx_fetched *got); /* what a store said; takes the body */
 void vx_task_fail(struct vx_worker *w, struct vx_task *t, const struct vx_err *e); /* -ENODATA: it is missing */
+/* Where a sub-box of the part goes, and that all of it has got there. */
+struct vx_place vx_part_place(const struct vx_part *p, const struct vx_box *part, uint32_t width);
+void vx_part_landed(const struct vx_task *t, const struct vx_part *p);
+/* The box that is being filled takes the whole chunk. */
+bool vx_part_is_whole(const struct vx_task *t, const struct vx_part *p);
+void vx_task_learn_size(const struct vx_task *t, uint64_t bytes);
 
 /* engine_fetch.c: asks the store for the task's bytes; lock not held. */
 void vx_task_ask(struct vx_worker *w, struct vx_task *t);

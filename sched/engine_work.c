@@ -39,7 +39,7 @@ static void prefix_chunk(const struct vx_task *t, struct vx_err *e)
 
 /* ---- parts ---- */
 
-static struct vx_place place_of(const struct vx_part *p, const struct vx_box *part, uint32_t width)
+struct vx_place vx_part_place(const struct vx_part *p, const struct vx_box *part, uint32_t width)
 {
 	const struct vx_want *w = &p->job->want[p->want];
 	struct vx_place to = vx_place_at(&w->to, &w->box, part, width);
@@ -54,7 +54,7 @@ static void extents(const struct vx_box *b, uint64_t n[3])
 		n[d] = vx_box_extent(b, d);
 }
 
-static void mark_landed(const struct vx_task *t, const struct vx_part *p)
+void vx_part_landed(const struct vx_task *t, const struct vx_part *p)
 {
 	struct vx_cbox *b = p->job->into;
 	uint64_t bit;
@@ -69,7 +69,7 @@ static int serve_part(const struct vx_task *t, const struct vx_part *p, const st
 	const struct vx_scale *scale = &t->src->meta->scales[t->mip];
 	const struct vx_want *want = &p->job->want[p->want];
 	struct vx_chunk_form form = form_of(t);
-	struct vx_place to = place_of(p, &p->box, form.width);
+	struct vx_place to = vx_part_place(p, &p->box, form.width);
 	struct vx_box rel;
 	uint64_t n[3];
 
@@ -110,7 +110,7 @@ static bool serve_from_boxes(struct vx_worker *w, const struct vx_task *t, const
 		return false;
 	n = vx_cache_cover(g->cache, t->src, t->mip, t->key.grid, &t->key.cell, &p->box, piece);
 	for (unsigned i = 0; i < n; i++) {
-		struct vx_place to = place_of(p, &piece[i].box, width);
+		struct vx_place to = vx_part_place(p, &piece[i].box, width);
 		uint64_t ext[3];
 
 		extents(&piece[i].box, ext);
@@ -122,7 +122,7 @@ static bool serve_from_boxes(struct vx_worker *w, const struct vx_task *t, const
 	vx_cache_uncover(g->cache, piece, n);
 	VX_COUNT(chunks_copied);
 	VX_COUNT_ADD(chunks_copied_bytes, part_bytes(t, p));
-	mark_landed(t, p);
+	vx_part_landed(t, p);
 	return true;
 }
 
@@ -166,7 +166,7 @@ static bool settle(struct vx_engine *g, struct vx_task *t, struct vx_link *parts
 	return over;
 }
 
-static bool went_whole_into_a_box(const struct vx_task *t, const struct vx_part *p)
+bool vx_part_is_whole(const struct vx_task *t, const struct vx_part *p)
 {
 	return p->job->into && p->want == 0 && vx_box_equal(&p->box, &t->cell_box);
 }
@@ -179,8 +179,8 @@ static bool serve_one(struct vx_worker *w, const struct vx_task *t, struct vx_pa
 	if (p->code)
 		return false;
 	w->bytes += part_bytes(t, p);
-	mark_landed(t, p);
-	return went_whole_into_a_box(t, p);
+	vx_part_landed(t, p);
+	return vx_part_is_whole(t, p);
 }
 
 /* Read-ahead keeps chunks that nobody has decoded: one of a wrong length would fail whoever comes for it. */
@@ -192,11 +192,29 @@ static bool may_be_kept(const struct vx_task *t, const struct vx_buf *payload)
 	return !payload || !exact || payload->len == exact;
 }
 
+/* Serves the wishes in `parts`; true when a box took the whole chunk. */
+static bool serve_round(struct vx_worker *w, const struct vx_task *t, const struct vx_link *parts, struct supply *s)
+{
+	struct vx_engine *g = w->engine;
+	struct vx_err e = {0};
+	bool whole = false;
+
+	for (struct vx_link *l = parts->next; l != parts; l = l->next)
+		whole |= serve_one(w, t, vx_list_entry(l, struct vx_part, in_task), s, &e);
+	if (e.code) {
+		VX_COUNT(chunks_failed);
+		prefix_chunk(t, &e);
+		s->err = e; /* a chunk that failed once is not trusted with another part */
+		vx_cache_unkeep(g->cache, &t->key);
+		vx_task_distrust(g, t);
+	}
+	return whole;
+}
+
 /* Serves every wish for the chunk, those that join while it does included. Frees the task. */
 static void serve_all(struct vx_worker *w, struct vx_task *t, struct supply *s, bool fresh)
 {
 	struct vx_engine *g = w->engine;
-	struct vx_err e = s->err;
 	struct vx_link parts;
 	bool whole = false;
 
@@ -208,25 +226,88 @@ static void serve_all(struct vx_worker *w, struct vx_task *t, struct supply *s, 
 			VX_COUNT(chunks_prefetched);
 	}
 	do {
-		for (struct vx_link *l = parts.next; l != &parts; l = l->next)
-			whole |= serve_one(w, t, vx_list_entry(l, struct vx_part, in_task), s, &e);
-		if (e.code && !s->err.code) {
-			VX_COUNT(chunks_failed);
-			prefix_chunk(t, &e);
-			s->err = e; /* a chunk that failed once is not trusted with another part */
-			vx_cache_unkeep(g->cache, &t->key);
-			vx_task_distrust(g, t);
-		}
-		if (fresh && !whole && !e.code && may_be_kept(t, s->payload))
+		whole |= serve_round(w, t, &parts, s);
+		if (fresh && !whole && !s->err.code && may_be_kept(t, s->payload))
 			vx_cache_keep(g->cache, &t->key, s->payload);
 		fresh = false;
-	} while (!settle(g, t, &parts, &e));
+	} while (!settle(g, t, &parts, &s->err));
 	vx_buf_put(s->payload);
+}
+
+/* ---- chunks that are kept: small work, so several at once ---- */
+
+struct kept {
+	struct vx_task *task; /* NULL once it is over */
+	struct vx_link parts;
+	struct supply supply;
+};
+
+/* Takes what is wished of the first `n` tasks, and puts the others back. */
+static void take_kept(struct vx_engine *g, struct vx_task **t, unsigned count, struct kept *k, unsigned n)
+{
+	VX_LOCK_SCOPE(&g->mtx);
+	for (unsigned i = 0; i < n; i++) {
+		vx_list_init(&k[i].parts);
+		k[i].task = t[i];
+		take_parts_locked(t[i], &k[i].parts);
+	}
+	for (unsigned i = count; i-- > n;)
+		if (!end_if_unwanted_locked(g, t[i]))
+			vx_task_put_back_locked(g, t[i]);
+}
+
+static void settle_kept(struct vx_engine *g, struct kept *k, unsigned n)
+{
+	struct vx_link ended;
+
+	vx_list_init(&ended);
+	{
+		VX_LOCK_SCOPE(&g->mtx);
+		for (unsigned i = 0; i < n; i++) {
+			vx_parts_settle_locked(g, &k[i].parts, &k[i].supply.err, &ended);
+			if (end_if_unwanted_locked(g, k[i].task))
+				k[i].task = NULL;
+			else
+				take_parts_locked(k[i].task, &k[i].parts);
+		}
+	}
+	vx_jobs_end(&ended);
+}
+
+static void serve_kept(struct vx_worker *w, struct kept *k, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const struct vx_task *t = k[i].task;
+
+		vx_history_add(&w->history, t->item.space, &t->cell_box);
+		serve_round(w, t, &k[i].parts, &k[i].supply);
+	}
+	settle_kept(w->engine, k, n);
+	for (unsigned i = 0; i < n; i++) {
+		if (k[i].task) /* more wishes have joined */
+			do
+				serve_round(w, k[i].task, &k[i].parts, &k[i].supply);
+			while (!settle(w->engine, k[i].task, &k[i].parts, &k[i].supply.err));
+		vx_buf_put(k[i].supply.payload);
+	}
+}
+
+/* How many of the tasks, from the first on, are for chunks that are kept; takes a reference to each. */
+static unsigned find_kept(struct vx_worker *w, struct vx_task **t, unsigned n, struct vx_buf **ret)
+{
+	const struct vx_cell_key *key[VX_TASKS_AT_ONCE] = {NULL};
+	unsigned keys = 0;
+
+	while (keys < n && !vx_task_is_index(t[keys])) {
+		key[keys] = &t[keys]->key;
+		keys++;
+	}
+	return vx_cache_kept_run(w->engine->cache, key, keys, ret);
 }
 
 /* ---- bytes from a store ---- */
 
-static void learn_size(struct vx_task *t, uint64_t bytes)
+void vx_task_learn_size(const struct vx_task *t, uint64_t bytes)
 {
 	_Atomic uint64_t *mean = &t->src->stored_bytes[t->mip];
 	uint64_t old = atomic_load_explicit(mean, memory_order_relaxed);
@@ -278,7 +359,7 @@ static void unpack(struct vx_worker *w, struct vx_task *t, struct vx_fetched *go
 		return;
 	}
 	VX_COUNT(chunks_fetched);
-	learn_size(t, got->body->len);
+	vx_task_learn_size(t, got->body->len);
 	r = got->content_encoding[0] ? vx_pack_from_content_encoding(got->content_encoding, &pack, &s->err) : 0;
 	if (r == 0)
 		r = unpack_body(w->engine->pool, scale->codec, &form, pack, got->body, &s->payload, &s->err);
@@ -380,28 +461,38 @@ static bool start_from_boxes(struct vx_worker *w, struct vx_task *t)
 	return over;
 }
 
-void vx_task_start(struct vx_worker *w, struct vx_task *t)
+/* One whose chunk is not kept. */
+static void start_one(struct vx_worker *w, struct vx_task *t)
 {
-	struct vx_engine *g = w->engine;
-	struct supply s = {0};
-
-	VX_COUNT(sched_tasks);
-	w->tasks++;
 	if (vx_task_is_index(t)) {
 		vx_index_start(w, t);
-		return;
-	}
-	if (vx_cache_kept(g->cache, &t->key, &s.payload)) {
-		VX_COUNT(chunks_kept_hits);
-		s.zeros = !s.payload;
-		vx_history_add(&w->history, t->item.space, &t->cell_box);
-		serve_all(w, t, &s, false);
 		return;
 	}
 	if (start_from_boxes(w, t))
 		return;
 	if (!t->shard || vx_shard_locate(w, t))
 		vx_task_ask(w, t);
+}
+
+void vx_tasks_start(struct vx_worker *w, struct vx_task **t, unsigned count)
+{
+	struct vx_buf *payload[VX_TASKS_AT_ONCE];
+	struct kept k[VX_TASKS_AT_ONCE];
+	unsigned n = find_kept(w, t, count, payload), begun = n ? n : 1;
+
+	VX_COUNT_ADD(sched_tasks, begun);
+	w->tasks += begun;
+	w->streak = n < count ? 0 : w->streak + n;
+	if (n || count > 1)
+		take_kept(w->engine, t + (n ? 0 : 1), n ? count : count - 1, k, n);
+	if (!n) {
+		start_one(w, t[0]);
+		return;
+	}
+	VX_COUNT_ADD(chunks_kept_hits, n);
+	for (unsigned i = 0; i < n; i++)
+		k[i].supply = (struct supply){.payload = payload[i], .zeros = !payload[i]};
+	serve_kept(w, k, n);
 }
 
 void vx_task_finish(struct vx_worker *w, struct vx_task *t)

@@ -50,7 +50,7 @@ static int append(struct vg_shard *s, const void *data, size_t len)
 	}
 	if (data)
 		memcpy(s->bytes + s->len, data, len);
-	else
+	else if (len)
 		memset(s->bytes + s->len, 0, len);
 	s->len += len;
 	return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A few objects of each of a few sizes, small ones first, and gigabytes for what is left of the room. Objects below
- * 2 MiB have small pages and can only become objects below 2 MiB; the others have huge ones.
+ * A few objects of each of a few sizes, small ones first; then one as large as fits, so that a large box finds its
+ * memory too; then more of each. Objects below 2 MiB have small pages and can only become objects below 2 MiB; the
+ * others have huge ones.
  */
 #include "arena/reserve.h"
 
@@ -10,19 +11,23 @@
 #define M ((uint64_t)1 << 20)
 #define HUGE_BYTES (2 * M)
 
+#define FIRST_SHARE 16 /* of the room, what the first ones of a size may take, if that is one at least */
+
+/* `first`: before the large one is made; `most`: after it. */
 static const struct {
 	uint64_t size;
-	unsigned count;
+	unsigned first, most;
 } plan[] = {
-    {256 * K, 128}, {HUGE_BYTES - 4 * K, 16}, {4 * M, 4}, {16 * M, 4}, {64 * M, 4}, {128 * M, 4}, {512 * M, 2},
-    {K * M, 1024},
+    {256 * K, 128, 512}, {M, 32, 96},     {HUGE_BYTES - 4 * K, 16, 16},
+    {4 * M, 4, 4},       {16 * M, 4, 4},  {64 * M, 2, 4},
+    {128 * M, 0, 4},     {512 * M, 0, 2}, {K * M, 0, 1024},
 };
 #define SIZES VX_ARRAY_LEN(plan)
 
 struct vx_reserve {
 	struct vx_mutex mtx;
 	/* --- under mtx ------------------------------------------------------------------------------------------ */
-	struct vx_ready *ready[SIZES]; /* arrays of plan[].count */
+	struct vx_ready *ready[SIZES]; /* arrays of plan[].most */
 	unsigned count[SIZES];
 	uint64_t bytes;
 	struct vx_object making; /* id 0: none, or stolen */
@@ -38,7 +43,7 @@ int vx_reserve_new(struct vx_reserve **ret)
 		return -ENOMEM;
 	vx_mutex_init(&r->mtx, VX_RANK_ARENA);
 	for (unsigned i = 0; i < SIZES; i++) {
-		r->ready[i] = calloc(plan[i].count, sizeof r->ready[i][0]);
+		r->ready[i] = calloc(plan[i].most, sizeof r->ready[i][0]);
 		if (!r->ready[i]) {
 			vx_reserve_free(&r);
 			return -ENOMEM;
@@ -67,11 +72,31 @@ uint64_t vx_reserve_bytes(struct vx_reserve *r)
 	return r->bytes + r->making.size;
 }
 
+static bool has_large_locked(const struct vx_reserve *r, unsigned kind)
+{
+	for (unsigned i = kind; i < SIZES; i++)
+		if (r->count[i])
+			return true;
+	return false;
+}
+
+static bool fits_locked(const struct vx_reserve *r, unsigned kind, uint64_t room)
+{
+	return r->count[kind] < plan[kind].most && r->bytes + plan[kind].size <= room;
+}
+
 uint64_t vx_reserve_wants(struct vx_reserve *r, uint64_t room)
 {
 	VX_LOCK_SCOPE(&r->mtx);
 	for (unsigned i = 0; i < SIZES; i++)
-		if (r->count[i] < plan[i].count && r->bytes + plan[i].size <= room)
+		if (r->count[i] < vx_min_u64(plan[i].first, vx_max_u64(room / FIRST_SHARE / plan[i].size, 1)) &&
+		    fits_locked(r, i, room))
+			return plan[i].size;
+	for (unsigned i = SIZES; i-- > 0 && !plan[i].first && !has_large_locked(r, i);)
+		if (fits_locked(r, i, room))
+			return plan[i].size;
+	for (unsigned i = 0; i < SIZES; i++)
+		if (fits_locked(r, i, room))
 			return plan[i].size;
 	return 0;
 }
@@ -109,7 +134,7 @@ bool vx_reserve_put(struct vx_reserve *r, const struct vx_ready *x)
 	r->making = (struct vx_object){0};
 	for (unsigned i = 0; i < SIZES; i++)
 		if (plan[i].size == x->object.size) {
-			assert(r->count[i] < plan[i].count);
+			assert(r->count[i] < plan[i].most);
 			r->ready[i][r->count[i]++] = *x;
 			r->bytes += x->object.size;
 		}
@@ -143,7 +168,7 @@ static struct vx_ready take_best_locked(struct vx_reserve *r, uint64_t size, boo
 			best = i;
 		}
 	}
-	*low = best == SIZES || r->count[best] <= plan[best].count / 2;
+	*low = best == SIZES || r->count[best] <= plan[best].most / 2;
 	return best < SIZES ? take_locked(r, best) : (struct vx_ready){0};
 }
 

@@ -58,6 +58,8 @@ void vx_mutex_init(struct vx_mutex *m, enum vx_lock_rank rank)
 	PTOK(pthread_mutexattr_destroy(&a));
 	m->rank = rank;
 	m->held = false;
+	m->owed = NULL;
+	m->owing = 0;
 }
 
 void vx_mutex_done(struct vx_mutex *m)
@@ -74,10 +76,16 @@ void vx_lock(struct vx_mutex *m)
 
 void vx_unlock(struct vx_mutex *m)
 {
+	pthread_cond_t *owed = m->owed;
+	unsigned owing = m->owing;
+
 	assert(m->held);
+	m->owing = 0;
 	m->held = false;
 	PTOK(pthread_mutex_unlock(&m->mtx));
 	rank_pop(m->rank);
+	while (owing--)
+		pthread_cond_signal(owed);
 }
 
 void vx_cond_init(pthread_cond_t *c)
@@ -90,8 +98,16 @@ void vx_cond_init(pthread_cond_t *c)
 	PTOK(pthread_condattr_destroy(&a));
 }
 
+void vx_cond_signal_after(pthread_cond_t *c, struct vx_mutex *m)
+{
+	assert(m->held && (!m->owed || m->owed == c));
+	m->owed = c;
+	m->owing++;
+}
+
 void vx_cond_wait(pthread_cond_t *c, struct vx_mutex *m)
 {
+	assert(!m->owing);
 	m->held = false;
 	PTOK(pthread_cond_wait(c, &m->mtx));
 	m->held = true;
@@ -102,6 +118,7 @@ bool vx_cond_wait_until(pthread_cond_t *c, struct vx_mutex *m, uint64_t deadline
 	struct timespec t = {.tv_sec = (time_t)(deadline_ns / VX_SEC), .tv_nsec = (long)(deadline_ns % VX_SEC)};
 	int r;
 
+	assert(!m->owing);
 	m->held = false;
 	r = pthread_cond_timedwait(c, &m->mtx, &t);
 	m->held = true;

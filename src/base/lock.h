@@ -33,6 +33,9 @@ struct vx_mutex {
 	pthread_mutex_t mtx;
 	enum vx_lock_rank rank;
 	bool held; /* read by its holder only, for asserts */
+	/* --- under itself --------------------------------------------------------------------------------------- */
+	pthread_cond_t *owed; /* to be signalled `owing` times when it is let go */
+	unsigned owing;
 };
 
 void vx_mutex_init(struct vx_mutex *m, enum vx_lock_rank rank);
@@ -48,6 +51,8 @@ static inline void vx_assert_held(const struct vx_mutex *m)
 
 /* Condition variables on the monotonic clock. */
 void vx_cond_init(pthread_cond_t *c);
+/* Signals `c` once `m`, which is held, has been let go: who wakes does not find it taken. One condition for a mutex. */
+void vx_cond_signal_after(pthread_cond_t *c, struct vx_mutex *m);
 void vx_cond_wait(pthread_cond_t *c, struct vx_mutex *m);
 /* Returns false when `deadline_ns` (vx_now_ns clock) has passed. */
 bool vx_cond_wait_until(pthread_cond_t *c, struct vx_mutex *m, uint64_t deadline_ns);

@@ -79,7 +79,7 @@ void vxr_start(struct vxr *r, const struct vxr_opts *o)
 				    .inflight = o->inflight ? o->inflight : 16,
 				    .inflight_bytes = o->inflight_bytes ? o->inflight_bytes : 8 << 20,
 				    .merge_gap = VX_MERGE_GAP,
-				    .merge_bytes = VX_MERGE_BYTES,
+				    .merge_bytes = o->merge_bytes ? o->merge_bytes : VX_MERGE_BYTES,
 				    .merge_tasks = VX_MERGE_TASKS,
 				    .policy = o->policy};
 	struct vx_boxes_opts bo = {.space_wait_ns = o->wait_ns ? o->wait_ns : 3600 * VX_SEC};
@@ -121,6 +121,7 @@ void vxr_add(struct vxr *r, struct vxr_volume *v)
 	else
 		snprintf(path, sizeof path, "precomputed://file://%s", v->dir);
 	ck_assert_msg(vx_source_open(&r->src[r->nvols], r->fetcher, r->nvols, &spec, &e) == 0, "%s", e.why);
+	vxr_shards_patch(v, r->src[r->nvols]->meta);
 	r->vol[r->nvols++] = v;
 }
 

@@ -22,6 +22,8 @@ struct vxr_volume {
 	unsigned ngrids;
 	int64_t chunk[2][3];
 	bool cseg;
+	const struct vx_sharding *sharding; /* NULL: a file for each chunk; else grid 0 is written in shards */
+	const int64_t *dropped;             /* with sharding: the voxel of a chunk that is left out, or NULL */
 	/* made */
 	char dir[96];
 	uint8_t *whole; /* every voxel: x, y, z, channel */
@@ -37,12 +39,20 @@ void vxr_volume_free(struct vxr_volume *v);
 struct vx_box vxr_volume_box(const struct vxr_volume *v);
 /* The file of the chunk of grid 0 that holds the voxel. */
 void vxr_chunk_path(const struct vxr_volume *v, const int64_t at[3], char *path, size_t size);
+/* A chunk's bytes as they are stored; malloc'd. */
+uint8_t *vxr_chunk_bytes(const struct vxr_volume *v, unsigned grid, const int64_t at[3], size_t *ret_len);
+bool vxr_is_dropped(const struct vxr_volume *v, const int64_t at[3]);
 /* (Re)writes one chunk. */
 void vxr_chunk_write(const struct vxr_volume *v, unsigned grid, const int64_t at[3]);
 uint64_t vxr_bytes(const struct vxr_volume *v, const struct vx_box *box);
 struct vx_box vxr_random_box(const struct vxr_volume *v, struct vxt_rng *r, int64_t longest);
 /* `got` is a box file of `nchan` channels from `chan` on. */
 void vxr_check(const struct vxr_volume *v, const struct vx_box *box, uint32_t chan, uint32_t nchan, const uint8_t *got);
+
+/* vxrig_shards.c */
+void vxr_shards_write(const struct vxr_volume *v);
+void vxr_shards_info(const struct vxr_volume *v, char *text, size_t size); /* the scale's member, with its comma */
+void vxr_shards_patch(const struct vxr_volume *v, struct vx_volume *meta);
 
 /* ---- the kernel's part of passthrough ---- */
 
@@ -60,10 +70,10 @@ void *vxr_client_map(struct vxr_sharer *s, int id, uint64_t bytes);
 
 /* ---- the machine ---- */
 
-#define VXR_VOLUMES 4
+#define VXR_VOLUMES 6
 
 struct vxr_opts {
-	uint64_t limit, wait_ns, inflight_bytes;
+	uint64_t limit, wait_ns, inflight_bytes, merge_bytes;
 	unsigned threads, inflight;
 	enum vx_policy policy;
 	bool share, fill_missing;

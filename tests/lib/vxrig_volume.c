@@ -57,23 +57,24 @@ static void write_file(const char *path, const void *data, size_t len)
 
 static void write_info(const struct vxr_volume *v)
 {
-	char path[128], chunks[200] = "";
+	char path[128], chunks[200] = "", sharding[300];
 	FILE *f;
 
 	snprintf(path, sizeof path, "%s/info", v->dir);
 	for (unsigned g = 0; g < v->ngrids; g++)
 		snprintf(chunks + strlen(chunks), sizeof chunks - strlen(chunks), "%s[%d,%d,%d]", g ? "," : "",
 			 (int)v->chunk[g][0], (int)v->chunk[g][1], (int)v->chunk[g][2]);
+	vxr_shards_info(v, sharding, sizeof sharding);
 	f = fopen(path, "w");
 	ck_assert_ptr_nonnull(f);
 	fprintf(f,
 		"{\"@type\":\"neuroglancer_multiscale_volume\",\"type\":\"%s\",\"data_type\":\"%s\","
 		"\"num_channels\":%u,\"scales\":[{\"key\":\"s0\",\"size\":[%d,%d,%d],\"voxel_offset\":[%d,%d,%d],"
-		"\"resolution\":[4,4,40],\"chunk_sizes\":[%s],\"encoding\":\"%s\"%s}]}\n",
+		"\"resolution\":[4,4,40],\"chunk_sizes\":[%s],\"encoding\":\"%s\"%s%s}]}\n",
 		v->cseg ? "segmentation" : "image", v->dtype.name, v->channels, (int)v->size[0], (int)v->size[1],
 		(int)v->size[2], (int)v->offset[0], (int)v->offset[1], (int)v->offset[2], chunks,
 		v->cseg ? "compressed_segmentation" : "raw",
-		v->cseg ? ",\"compressed_segmentation_block_size\":[8,8,8]" : "");
+		v->cseg ? ",\"compressed_segmentation_block_size\":[8,8,8]" : "", sharding);
 	ck_assert_int_eq(fclose(f), 0);
 }
 
@@ -103,25 +104,60 @@ void vxr_chunk_path(const struct vxr_volume *v, const int64_t at[3], char *path,
 	box_path(v, &b, path, size);
 }
 
-void vxr_chunk_write(const struct vxr_volume *v, unsigned grid, const int64_t at[3])
+uint8_t *vxr_chunk_bytes(const struct vxr_volume *v, unsigned grid, const int64_t at[3], size_t *ret_len)
 {
 	static const uint32_t block[3] = {8, 8, 8};
 	struct vx_box b = chunk_box(v, grid, at);
 	uint64_t n[3] = {vx_box_extent(&b, 0), vx_box_extent(&b, 1), vx_box_extent(&b, 2)};
-	size_t len = (size_t)vxr_bytes(v, &b);
-	VX_AUTO_FREE void *voxels = malloc(len);
-	const uint8_t *data = voxels;
-	struct vg_coder *coder = NULL;
+	uint8_t *voxels = malloc((size_t)vxr_bytes(v, &b)), *encoded;
+	struct vg_coder *coder;
+	const uint8_t *data;
+
+	*ret_len = (size_t)vxr_bytes(v, &b);
+	vg_fill(&v->content, &v->dtype, b.lo, n, v->channels, voxels);
+	if (!v->cseg)
+		return voxels;
+	coder = vg_coder_new();
+	ck_assert_int_eq(vg_coder_encode(coder, voxels, n, v->channels, v->dtype.width, block, &data, ret_len), 0);
+	encoded = malloc(*ret_len);
+	memcpy(encoded, data, *ret_len);
+	vg_coder_free(&coder);
+	free(voxels);
+	return encoded;
+}
+
+bool vxr_is_dropped(const struct vxr_volume *v, const int64_t at[3])
+{
+	struct vx_box a, b;
+
+	if (!v->dropped)
+		return false;
+	a = chunk_box(v, 0, at);
+	b = chunk_box(v, 0, v->dropped);
+	return vx_box_equal(&a, &b);
+}
+
+void vxr_chunk_write(const struct vxr_volume *v, unsigned grid, const int64_t at[3])
+{
+	struct vx_box b = chunk_box(v, grid, at);
+	size_t len;
+	VX_AUTO_FREE uint8_t *data = vxr_chunk_bytes(v, grid, at, &len);
 	char path[200];
 
-	vg_fill(&v->content, &v->dtype, b.lo, n, v->channels, voxels);
-	if (v->cseg) {
-		coder = vg_coder_new();
-		ck_assert_int_eq(vg_coder_encode(coder, voxels, n, v->channels, v->dtype.width, block, &data, &len), 0);
-	}
 	box_path(v, &b, path, sizeof path);
 	write_file(path, data, len);
-	vg_coder_free(&coder);
+}
+
+static void write_chunks(const struct vxr_volume *v)
+{
+	struct vx_box all = vxr_volume_box(v);
+	int64_t at[3];
+
+	for (unsigned g = 0; g < v->ngrids; g++)
+		for (at[2] = all.lo[2]; at[2] < all.hi[2]; at[2] += v->chunk[g][2])
+			for (at[1] = all.lo[1]; at[1] < all.hi[1]; at[1] += v->chunk[g][1])
+				for (at[0] = all.lo[0]; at[0] < all.hi[0]; at[0] += v->chunk[g][0])
+					vxr_chunk_write(v, g, at);
 }
 
 void vxr_volume_make(struct vxr_volume *v, const char *name)
@@ -129,17 +165,15 @@ void vxr_volume_make(struct vxr_volume *v, const char *name)
 	uint64_t n[3] = {(uint64_t)v->size[0], (uint64_t)v->size[1], (uint64_t)v->size[2]};
 	struct vx_box all = vxr_volume_box(v);
 	char path[128];
-	int64_t at[3];
 
 	snprintf(v->dir, sizeof v->dir, "%s/%s", vxr_top, name);
 	snprintf(path, sizeof path, "%s/s0", v->dir);
 	ck_assert_int_eq(mkdir(v->dir, 0777) | mkdir(path, 0777), 0);
 	write_info(v);
-	for (unsigned g = 0; g < v->ngrids; g++)
-		for (at[2] = all.lo[2]; at[2] < all.hi[2]; at[2] += v->chunk[g][2])
-			for (at[1] = all.lo[1]; at[1] < all.hi[1]; at[1] += v->chunk[g][1])
-				for (at[0] = all.lo[0]; at[0] < all.hi[0]; at[0] += v->chunk[g][0])
-					vxr_chunk_write(v, g, at);
+	if (v->sharding)
+		vxr_shards_write(v);
+	else
+		write_chunks(v);
 	v->whole = malloc(vxr_bytes(v, &all));
 	ck_assert_ptr_nonnull(v->whole);
 	vg_fill(&v->content, &v->dtype, v->offset, n, v->channels, v->whole);

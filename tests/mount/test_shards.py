@@ -120,7 +120,7 @@ def test_requests_of_one_shard(t):
     m, d = t.mount_http(v, cache="256M")
     m.check(ALL)
     requests = len(ranges(d))
-    assert 2 + 4 <= requests <= 2 + 10, requests
+    assert 2 + 8 <= requests <= 2 + 14, requests
     m.check(((1, 255), (1, 255), (1, 255)))
     equal(len(ranges(d)), requests, "requests after a box that is here")
 

@@ -159,6 +159,47 @@ START_TEST(each_chunk_once)
 }
 END_TEST
 
+/* Boxes of exactly a chunk are read straight into their objects; others who want part of it at the same time find it
+ * there, or had come first. */
+START_TEST(chunks_as_boxes)
+{
+	struct vxt_rng rng = vxt_seed("chunks_as_boxes", _i);
+	struct vx_box all = vxr_volume_box(&vols[0]);
+	struct vxr_open o[3 * 3 * 4][2];
+	struct counts before;
+	unsigned n = 0;
+
+	start(&(struct vxr_opts){.threads = 1 + (unsigned)_i % 4});
+	before = counts();
+	for (int64_t z = all.lo[2]; z < all.hi[2]; z += 16)
+		for (int64_t y = all.lo[1]; y < all.hi[1]; y += 32)
+			for (int64_t x = all.lo[0]; x < all.hi[0]; x += 32, n++) {
+				struct vx_box cell = box(x, x + 32, y, y + 32, z, z + 16), other, b[2];
+
+				vx_box_clip(&cell, &all, &b[0]);
+				other = vxr_random_box(&vols[0], &rng, 40);
+				b[1] = other;
+				vxr_open_start(&r, &o[n][0], 0, &b[_i % 2], 1);
+				vxr_open_start(&r, &o[n][1], 0, &b[!(_i % 2)], 2);
+			}
+	ck_assert_uint_eq(n, VX_ARRAY_LEN(o));
+	for (n = 0; n < VX_ARRAY_LEN(o); n++)
+		for (unsigned k = 0; k < 2; k++) {
+			ck_assert_int_eq(vxr_open_await(&o[n][k]), 0);
+			vxr_open_check(&r, &o[n][k]);
+			vxr_open_close(&r, &o[n][k]);
+		}
+	ck_assert_uint_eq(counts().fetched - before.fetched, n);
+	for (int64_t z = -100; z < -50; z++) { /* chunks of a plane, three channels */
+		struct vx_box plane = box(5, 75, 0, 60, z, z + 1);
+
+		ck_assert_int_eq(vxr_open_once(&r, 1, &plane, NULL), 0);
+	}
+	ck_assert_uint_eq(counts().fetched - before.fetched, n + 50);
+	vxr_end(&r);
+}
+END_TEST
+
 START_TEST(kept_chunks)
 {
 	struct vx_box left = box(-32, -16, 16, 48, -8, 8), right = box(-16, 0, 16, 48, -8, 8);
@@ -464,6 +505,7 @@ int main(void)
 	tcase_add_loop_test(t, every_byte, 0, 3);
 	tcase_add_test(t, hits_and_misses);
 	tcase_add_loop_test(t, each_chunk_once, 0, 6);
+	tcase_add_loop_test(t, chunks_as_boxes, 0, 8);
 	tcase_add_test(t, kept_chunks);
 	tcase_add_test(t, cut_from_other_boxes);
 	tcase_add_loop_test(t, source_until_ready, 0, 2);

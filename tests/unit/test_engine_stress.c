@@ -16,6 +16,16 @@
 #define HELD 3
 #define LONGEST 48
 
+static const int64_t gap_at[3] = {20, 33, 1};
+static const struct vx_sharding minishards = {
+    .kind = VX_SHARD_PRECOMPUTED, .preshift_bits = 1, .minishard_bits = 2, .shard_bits = 2, .index_gzip = true};
+static const struct vx_sharding zarr = {.kind = VX_SHARD_ZARR,
+					.cells = {2, 3, 2},
+					.stride = {1, 2, 6},
+					.slabs = 1,
+					.index_at_end = true,
+					.index_crc32c = true};
+
 static struct vxr_volume vols[] = {
     {.content = {.kind = VG_INDEX},
      .dtype = {"uint8", 1, false},
@@ -44,9 +54,25 @@ static struct vxr_volume vols[] = {
      .size = {64, 64, 32},
      .ngrids = 1,
      .chunk = {{16, 16, 16}}},
+    {.content = {.kind = VG_INDEX, .seed = 4},
+     .dtype = {"uint16", 2, false},
+     .channels = 1,
+     .offset = {7, 0, -9},
+     .size = {90, 70, 50},
+     .ngrids = 1,
+     .chunk = {{16, 16, 16}},
+     .sharding = &minishards},
+    {.content = {.kind = VG_INDEX, .seed = 5}, /* of this too */
+     .dtype = {"uint8", 1, false},
+     .channels = 1,
+     .size = {64, 64, 32},
+     .ngrids = 1,
+     .chunk = {{16, 16, 16}},
+     .sharding = &zarr,
+     .dropped = gap_at},
 };
 #define GAPPED 3
-static const int64_t gap_at[3] = {20, 33, 1};
+#define GAPPED_SHARD 5
 static const struct vx_box gap = {{16, 32, 0}, {32, 48, 16}};
 
 static struct vxr r;
@@ -75,7 +101,7 @@ static bool meets_gap(unsigned vol, const struct vx_box *b)
 {
 	struct vx_box common;
 
-	return vol == GAPPED && vx_box_clip(b, &gap, &common);
+	return (vol == GAPPED || vol == GAPPED_SHARD) && vx_box_clip(b, &gap, &common);
 }
 
 static void check_code(int code, unsigned vol, const struct vx_box *b)
@@ -309,6 +335,7 @@ START_TEST(remote)
 					 .share = _i % 2,
 					 .inflight = 8,
 					 .inflight_bytes = 1 << 20,
+					 .merge_bytes = _i % 3 ? 20000 : 0,
 					 .wait_ns = 200000000});
 	stress("remote", _i, vxt_ops(200), 0);
 }

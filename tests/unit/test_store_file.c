@@ -142,6 +142,48 @@ START_TEST(sizes)
 }
 END_TEST
 
+/* Straight into the caller's memory, if it is what was expected; else as ever. */
+START_TEST(in_place)
+{
+	static const struct {
+		const char *key;
+		bool in_place;
+		const char *text;
+	} cases[] = {{"exact", true, "12345678"},
+		     {"short", false, "1234567"},
+		     {"long", false, "123456789"},
+		     {"packed", false, "87654321"}};
+	char to[16];
+
+	write_file("v/exact", "12345678", 8);
+	write_file("v/short", "1234567", 7);
+	write_file("v/long", "123456789", 9);
+	write_file("v/packed.gz", "87654321", 8); /* of the right length by chance */
+	for (unsigned i = 0; i < VX_ARRAY_LEN(cases); i++) {
+		memset(&wish, 0, sizeof wish);
+		snprintf(wish.key, sizeof wish.key, "%s", cases[i].key);
+		wish.cap = 1000;
+		wish.suffixes = true;
+		wish.into = to;
+		wish.into_len = 8;
+		memset(to, 'x', sizeof to);
+		vx_store_read(store, &wish, &got);
+		ck_assert_int_eq(got.err.code, 0);
+		ck_assert_int_eq(got.in_place, cases[i].in_place);
+		ck_assert_uint_eq(got.total, strlen(cases[i].text));
+		if (got.in_place) {
+			ck_assert_ptr_null(got.body);
+			ck_assert_mem_eq(to, "12345678xxxxxxxx", sizeof to);
+		} else {
+			ck_assert_uint_eq(got.body->len, strlen(cases[i].text));
+			ck_assert_mem_eq(got.body->data, cases[i].text, got.body->len);
+			ck_assert_mem_eq(to, "xxxxxxxxxxxxxxxx", sizeof to);
+		}
+		vx_buf_put(got.body);
+	}
+}
+END_TEST
+
 START_TEST(missing)
 {
 	write_file("v/a", "a", 1);
@@ -374,6 +416,7 @@ int main(void)
 	tcase_add_test(t, base_urls);
 	tcase_add_test(t, a_store_without_its_directory_is_not_empty);
 	tcase_add_test(t, parts);
+	tcase_add_test(t, in_place);
 	tcase_add_test(t, submitting_answers_at_once);
 	tcase_add_test(t, urls_that_name_no_store);
 	srunner_run_all(r, CK_NORMAL);

@@ -73,6 +73,7 @@ int bench_cseg(const struct bench_args *a);
 int bench_slabs(const struct bench_args *a);
 int bench_inflate(const struct bench_args *a);
 int bench_http(const struct bench_args *a);
+int bench_merge(const struct bench_args *a);
 int bench_serve(const struct bench_args *a);
 
 #endif

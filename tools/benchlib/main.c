@@ -22,7 +22,9 @@ static const struct {
     {"slabs", bench_slabs, "baseline: inflate each chunk of a box once, copy its slabs one by one"},
     {"inflate", bench_inflate, "baseline: inflate the chunks of a box and copy them"},
     {"http", bench_http, "baseline: fetch the chunks of a box by libcurl multi, drop the bytes"},
-    {"serve", bench_serve, "root= delay_ms=: an HTTP server that waits before each answer"},
+    {"merge", bench_merge,
+     "url= box= gap= bytes= tasks= connections=: the engine alone fetches a box of a sharded volume"},
+    {"serve", bench_serve, "root= delay_ms= mbs=: an HTTP server that waits before each answer"},
 };
 
 int main(int argc, char **argv)

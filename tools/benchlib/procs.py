@@ -155,13 +155,14 @@ class Mount:
                 raise Failed(f"voxfs does not mount: {self.log.read().strip()[-300:]}")
             time.sleep(0.002)
 
-    def wait_until_ready(self, patience=4.0):
-        """Until the daemon has made ready, in the background, what memory it wants to have at hand."""
-        deadline, last, same = time.monotonic() + patience, -1, 0
+    def wait_until_ready(self, patience=12.0):
+        """Until the daemon has made ready, in the background, what memory it wants to have at hand: the thread that
+        does it has come to rest."""
+        deadline, last, same = time.monotonic() + patience, (-1, -1.0), 0
         while same < 6 and time.monotonic() < deadline:
-            ready = self.stats()["cache"]["ready_bytes"]
-            same = same + 1 if ready == last else 0
-            last = ready
+            now = (self.stats()["cache"]["ready_bytes"], self.cpu(warm=True))
+            same = same + 1 if now[0] == last[0] and now[1] - last[1] < 0.002 else 0
+            last = now
             time.sleep(0.025)
 
     def box(self, name):
@@ -171,13 +172,13 @@ class Mount:
         with open(self.point + "/.voxfs/stats.json", encoding="utf-8") as f:
             return json.load(f)
 
-    def cpu(self):
-        """Processor seconds that the daemon's threads have used, but for the one that makes memory ready."""
+    def cpu(self, warm=False):
+        """Processor seconds that the daemon's threads have used: the one that makes memory ready, or the others."""
         ns = 0
         for task in os.listdir(f"/proc/{self.pid}/task"):
             with contextlib.suppress(OSError):
                 where = f"/proc/{self.pid}/task/{task}/"
-                if read_text(where + "comm") != "vx-warm\n":
+                if (read_text(where + "comm") == "vx-warm\n") == warm:
                     ns += int(read_text(where + "schedstat").split()[0])
         return ns / 1e9
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * serve root=DIR delay_ms=N: HTTP/1.1 on the loopback, GET only, keep-alive, one thread on epoll. Each answer leaves
- * delay_ms after its request came; as the delay is the same for all, those that wait are a simple queue. Prints the
- * port; ends with its standard input. Serves FILE.gz as FILE with Content-Encoding: gzip when FILE is not there.
+ * serve root=DIR delay_ms=N mbs=N: HTTP/1.1 on the loopback, GET only, keep-alive, one thread on epoll. Each answer
+ * leaves delay_ms after its request came, and as much later as its body takes at mbs million bytes a second (0: no
+ * time), which stands for the rate of one connection. Prints the port; ends with its standard input. Serves FILE.gz as
+ * FILE with Content-Encoding: gzip when FILE is not there, and single byte ranges.
  */
 #include "base/list.h"
 #include "benchlib/bench.h"
@@ -31,7 +32,7 @@ struct peer {
 
 struct server {
 	const char *root;
-	double delay;
+	double delay, rate; /* rate: bytes a second, 0: no limit */
 	int epoll, listener;
 	struct vx_link waiting;
 };
@@ -53,10 +54,30 @@ static void hang_up(struct peer *p)
 	free(p);
 }
 
+/* Cuts the answer to the range asked for; false when none was. */
+static bool cut_range(struct peer *p, off_t whole)
+{
+	const char *range = strcasestr(p->request, "\r\nRange: bytes=");
+	long long first, last;
+
+	if (!range || p->file < 0)
+		return false;
+	range += strlen("\r\nRange: bytes=");
+	if (sscanf(range, "-%lld", &last) == 1 && range[0] == '-') {
+		first = last < whole ? whole - last : 0;
+		last = whole - 1;
+	} else if (sscanf(range, "%lld-%lld", &first, &last) != 2 || first > last || first >= whole) {
+		return false;
+	}
+	p->at = first;
+	p->size = last < whole ? last + 1 : whole;
+	return true;
+}
+
 /* Opens what is asked for and writes the head. */
 static void prepare(struct server *s, struct peer *p)
 {
-	char path[4096], target[2048] = "", *query;
+	char path[4096], target[2048] = "", range[128] = "", *query;
 	const char *encoding = "";
 	struct stat st = {0};
 
@@ -79,9 +100,24 @@ static void prepare(struct server *s, struct peer *p)
 	p->size = p->file >= 0 ? st.st_size : 0;
 	p->at = 0;
 	p->head_sent = 0;
-	p->head_len = (size_t)snprintf(p->head, sizeof p->head, "HTTP/1.1 %s\r\nContent-Length: %lld\r\n%s\r\n",
-				       p->file >= 0 ? "200 OK" : "404 Not Found", (long long)p->size,
-				       p->file >= 0 ? encoding : "");
+	if (cut_range(p, st.st_size))
+		snprintf(range, sizeof range, "Content-Range: bytes %lld-%lld/%lld\r\n", (long long)p->at,
+			 (long long)p->size - 1, (long long)st.st_size);
+	p->head_len = (size_t)snprintf(p->head, sizeof p->head, "HTTP/1.1 %s\r\nContent-Length: %lld\r\n%s%s\r\n",
+				       p->file < 0 ? "404 Not Found"
+				       : range[0]  ? "206 Partial Content"
+						   : "200 OK",
+				       (long long)(p->size - p->at), range, p->file >= 0 ? encoding : "");
+}
+
+/* In order of when they are due. */
+static void wait_until_due(struct server *s, struct peer *p)
+{
+	struct vx_link *before = &s->waiting;
+
+	while (before->prev != &s->waiting && vx_list_entry(before->prev, struct peer, waiting)->due > p->due)
+		before = before->prev;
+	vx_list_insert(before, &p->waiting);
 }
 
 static bool send_head(struct peer *p)
@@ -141,8 +177,9 @@ static void hear(struct server *s, struct peer *p)
 	if (!strstr(p->request, "\r\n\r\n"))
 		return;
 	watch(s, p->fd, p, 0, EPOLL_CTL_MOD);
-	p->due = bench_now() + s->delay;
-	vx_list_push_back(&s->waiting, &p->waiting);
+	prepare(s, p);
+	p->due = bench_now() + s->delay + (s->rate > 0 ? (double)(p->size - p->at) / s->rate : 0);
+	wait_until_due(s, p);
 }
 
 static void greet(struct server *s)
@@ -169,7 +206,6 @@ static void answer_due(struct server *s)
 		if (p->due > now)
 			return;
 		vx_list_remove(&p->waiting);
-		prepare(s, p);
 		answer(s, p);
 	}
 }
@@ -201,7 +237,9 @@ static void listen_on_loopback(struct server *s)
 
 int bench_serve(const struct bench_args *a)
 {
-	struct server s = {.root = bench_text(a, "root", NULL), .delay = (double)bench_number(a, "delay_ms", 0) / 1e3};
+	struct server s = {.root = bench_text(a, "root", NULL),
+			   .delay = (double)bench_number(a, "delay_ms", 0) / 1e3,
+			   .rate = (double)bench_number(a, "mbs", 0) * 1e6};
 	static int input, listener; /* their addresses stand for them */
 	struct epoll_event ev[64];
 	struct timespec t;

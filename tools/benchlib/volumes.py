@@ -55,5 +55,7 @@ def all_volumes(voxgen, data):
         Volume("grey-gz", (1024, 1024, 512), ["--pack", "gzip"], suffix=".gz"),
         Volume("seg-gz", (10000, 1000, 64), ["--dtype", "uint64", "--encoding", "compressed_segmentation",
                                              "--content", "labels", "--pack", "gzip"], width=8, suffix=".gz"),
+        Volume("grey-shard", (512, 512, 512), ["--sharded", "6,0,3"]),
+        Volume("grey-gz-shard", (512, 512, 512), ["--sharded", "6,0,3,gzip"]),
     ]
     return {v.name: v.make(voxgen, data) for v in volumes}
