@@ -27,6 +27,21 @@ static void raise_descriptor_limit(void)
 	}
 }
 
+static int start_diskcache(struct vx_fs *fs, struct vx_err *e)
+{
+	const struct vx_options *o = fs->opt;
+	struct vx_diskcache_opts d;
+
+	if (!o->diskcache)
+		return 0;
+	vx_diskcache_opts_default(&d);
+	d.dir = o->diskcache;
+	d.limit = o->diskcache_size;
+	d.percent = o->diskcache_percent;
+	d.check_ns = o->diskcache_check;
+	return vx_diskcache_new(&fs->diskcache, &d, fs->pool, e);
+}
+
 static int start_fetcher(struct vx_fs *fs, struct vx_err *e)
 {
 	const struct vx_options *o = fs->opt;
@@ -38,6 +53,7 @@ static int start_fetcher(struct vx_fs *fs, struct vx_err *e)
 	f.stall_ms = (uint64_t)(o->stall * 1000);
 	f.tries = (unsigned)o->tries;
 	f.hedge = o->hedge;
+	f.cache = fs->diskcache;
 	return vx_fetcher_new(&fs->fetcher, &f, fs->pool, e);
 }
 
@@ -82,7 +98,7 @@ static int build(struct vx_fs *fs, struct vx_arena **arena, struct vx_err *e)
 	if (r < 0 || (r = vx_nodes_new(&fs->nodes, fs->table)) < 0)
 		return vx_fail(e, r, "no memory");
 	vx_docs_remember(fs->table, fs->pool);
-	if ((r = start_fetcher(fs, e)) < 0 || (r = vx_volumes_open(fs, e)) < 0)
+	if ((r = start_diskcache(fs, e)) < 0 || (r = start_fetcher(fs, e)) < 0 || (r = vx_volumes_open(fs, e)) < 0)
 		return r;
 	warn_of_bad_scales(fs);
 	if ((r = vx_cache_new(&fs->cache, fs->opt->cache, fs->pool, vx_steal(*arena), e)) < 0 ||
@@ -181,6 +197,7 @@ void vx_fs_free(struct vx_fs **pfs)
 		vx_source_close(&fs->sources[i]);
 	free(fs->sources);
 	vx_fetcher_free(&fs->fetcher);
+	vx_diskcache_free(&fs->diskcache); /* nothing arrives any more: writes what has */
 	vx_handles_free(&fs->handles);
 	vx_nodes_free(&fs->nodes);
 	vx_pendings_done(&fs->pending);

@@ -22,6 +22,7 @@ struct vx_fs {
 	/* --- constant while the mount serves ---------------------------------------------------------------------- */
 	const struct vx_options *opt;
 	struct vx_pool *pool;
+	struct vx_diskcache *diskcache; /* NULL: none was asked for */
 	struct vx_fetcher *fetcher;
 	struct vx_source **sources;
 	unsigned nsources;

@@ -69,15 +69,27 @@ static void leave_terminal(struct server *s)
 		close(s->null);
 }
 
-/* A list of volumes may be named relative to where the user was. */
+/* What is named relative to where the user was is named from the root before that is left. */
+static void make_absolute(char **path, bool may_be_made)
+{
+	VX_AUTO_FREE char *here = NULL;
+	char *real = NULL;
+
+	if (!*path || (*path)[0] == '/')
+		return;
+	real = realpath(*path, NULL);
+	if (!real && may_be_made && (here = getcwd(NULL, 0)) && asprintf(&real, "%s/%s", here, *path) < 0)
+		real = NULL;
+	if (!real)
+		return;
+	free(*path);
+	*path = real;
+}
+
 static void leave_directory(struct vx_options *o)
 {
-	char *real = o->source[0] == '/' ? NULL : realpath(o->source, NULL);
-
-	if (real) {
-		free(o->source);
-		o->source = real;
-	}
+	make_absolute(&o->source, false);
+	make_absolute(&o->diskcache, true);
 	if (chdir("/") < 0)
 		vx_log(VX_LOG_WARN, "cannot leave the directory: %s", strerror(errno));
 }
