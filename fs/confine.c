@@ -158,7 +158,7 @@ static int take_identity(const struct vx_options *o, const struct needs *k, int 
 		if (access(k->files.at[i], F_OK) == 0)
 			needs[n++].path = k->files.at[i];
 	if (k->cache && !is_empty_dir(k->cache))
-		needs[n++] = (struct vx_identity_need){.path = k->cache, .write = true};
+		needs[n++] = (struct vx_identity_need){.path = k->cache, .write = access(k->cache, W_OK) == 0};
 	r = vx_identity_choose(&id, o->runas, needs, n, e);
 	if (r == 0 && k->cache && id.change)
 		r = give_cache(k->cache, &id, e);
