@@ -11,6 +11,7 @@
 
 struct vx_fetcher; /* one in a process: owns the transfer loop's thread */
 struct vx_store;
+struct vx_diskcache;
 
 struct vx_fetch_opts {
 	unsigned connections;        /* transfers at once */
@@ -22,6 +23,8 @@ struct vx_fetch_opts {
 	uint64_t retry_ms;           /* wait before the first retry; doubles, with jitter */
 	uint64_t retry_after_max_ms; /* longest wait that a store may ask for; else the request is given up */
 	uint64_t retry_max_ms;       /* longest wait between tries */
+	/* Of what remote stores say; outlives the fetcher. NULL: none. */
+	struct vx_diskcache *cache;
 };
 void vx_fetch_opts_default(struct vx_fetch_opts *o);
 
@@ -74,8 +77,11 @@ struct vx_fetch {
 	char if_none_match[72];                                   /* an etag, "": none; remote stores only */
 	void (*done)(struct vx_fetch *r, struct vx_fetched *got); /* exactly once; `got` lives during the call only;
 								     may submit and may free `r`; holds no lock */
+	bool uncached; /* the disk cache shall neither be asked nor be given the answer */
+	bool recheck;  /* what the disk cache has is to be confirmed by the store, or stands in for it */
 	/* private to fetch/ */
 	struct vx_store *store;
+	struct vx_held *held;
 	void *impl;
 	struct vx_fetch *next;
 	_Atomic bool cancelled;
@@ -87,6 +93,22 @@ void vx_store_read(struct vx_store *s, struct vx_fetch *r, struct vx_fetched *go
 /* Remote stores: queues and returns; `done` follows on the loop's thread. Local stores: `done` is
  * called before return. */
 void vx_store_submit(struct vx_store *s, struct vx_fetch *r);
+
+/* ---- the disk cache: remote stores of a fetcher that has one; nothing happens with others ---- */
+
+bool vx_store_is_cached(const struct vx_store *s);
+/* Looks there, blocking on the local disk, before `r` is submitted. True: *got is the answer, `r` is not to be
+ * submitted. False: submit it, or forget it: it may hold an older answer now, which is the answer when the store
+ * confirms it or cannot be reached. */
+bool vx_store_cached(struct vx_store *s, struct vx_fetch *r, struct vx_fetched *got);
+/* Instead of submitting. */
+void vx_store_forget(struct vx_fetch *r);
+/* What arrived for a request goes to the disk by itself. This is for a part of it: `r` names the part (its range),
+ * `data` lies in got->body. */
+void vx_store_keep(struct vx_store *s, const struct vx_fetch *r, const struct vx_fetched *got, const uint8_t *data,
+		   uint64_t len);
+/* The answer was no good to whoever got it: next time the store itself is to be asked. */
+void vx_store_distrust(struct vx_store *s, const struct vx_fetch *r);
 
 /* Asks that the request end soon with -ECANCELED (it may still complete otherwise). `r` must not be
  * done yet. */

@@ -16,9 +16,10 @@
 
 void vx_fetcher_deliver(struct vx_fetch *r, struct vx_fetched *got)
 {
-	r->store->under_way--;
 	if (got->err.code && got->err.code != -ENODATA && got->err.code != -ECANCELED)
 		VX_COUNT(store_errors);
+	vx_cached_arrived(r, got);
+	r->store->under_way--;
 	r->done(r, got);
 }
 
@@ -150,6 +151,11 @@ struct vx_host *vx_fetcher_host(struct vx_fetcher *f, const char *origin)
 		f->hosts = h;
 	}
 	return h;
+}
+
+struct vx_diskcache *vx_fetcher_cache(struct vx_fetcher *f)
+{
+	return f->opts.cache;
 }
 
 struct vx_pool *vx_fetcher_pool(struct vx_fetcher *f)

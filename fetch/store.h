@@ -5,6 +5,7 @@
 #ifndef VX_FETCH_STORE_H
 #define VX_FETCH_STORE_H
 
+#include "fetch/account.h"
 #include "fetch/fetch.h"
 
 struct vx_attempt;
@@ -35,6 +36,10 @@ struct vx_store {
 	char *shown;                /* owned; the URL without secrets */
 	size_t shown_len;           /* what follows these bytes of it is shown after a key: "?..." or "" */
 	_Atomic unsigned under_way; /* requests not done yet, for an assertion */
+	/* Who asks, for the disk cache; `open` sets it where there are credentials. */
+	char account[VX_ACCOUNT];
+	/* It could not be reached: older answers stand in without asking. */
+	_Atomic uint64_t down_until_ns;
 };
 
 extern const struct vx_store_ops vx_store_file_ops, vx_store_http_ops, vx_store_https_ops, vx_store_s3_ops,
@@ -47,6 +52,11 @@ int vx_key_check(const char *key, size_t size, struct vx_err *e);
 /* The URL of one object, without secrets; cut short to fit. Returns `text`. */
 const char *vx_store_show(const struct vx_store *s, const char *key, char *text, size_t size);
 
+/* cached.c, the loop's thread: takes what the store said to the disk cache, or answers from there after all. */
+void vx_cached_arrived(struct vx_fetch *r, struct vx_fetched *got);
+
+/* What a fetcher was given. */
+struct vx_diskcache *vx_fetcher_cache(struct vx_fetcher *f);
 /* The pool that a fetcher was given. */
 struct vx_pool *vx_fetcher_pool(struct vx_fetcher *f);
 

@@ -233,6 +233,38 @@ static int parse(struct bucket_store *bs, const char *url, struct vx_err *e)
 	return bs->google ? gs_settings(bs, e) : s3_settings(bs, e);
 }
 
+/* Tokens come later and are renewed all the time: for the disk cache whoever has the same credentials configured is the
+ * same account. Keys that are given for a while only are left out. */
+static int set_account(struct bucket_store *bs)
+{
+	static const char *const aws[] = {
+	    "HOME",
+	    "AWS_PROFILE",
+	    "AWS_DEFAULT_PROFILE",
+	    "AWS_SHARED_CREDENTIALS_FILE",
+	    "AWS_CONFIG_FILE",
+	    "AWS_ROLE_ARN",
+	    "AWS_WEB_IDENTITY_TOKEN_FILE",
+	    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+	    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+	};
+	static const char *const gs[] = {"HOME", "GOOGLE_APPLICATION_CREDENTIALS", "GS_ACCESS_KEY_ID", "BOTO_CONFIG",
+					 "CLOUDSDK_CONFIG"};
+	const char *const *names = bs->google ? gs : aws;
+	size_t n = bs->google ? VX_ARRAY_LEN(gs) : VX_ARRAY_LEN(aws);
+	const char *who[VX_ARRAY_LEN(aws) + 4];
+	/* Buckets of the same name: names are unique among Amazon's regions but for these. */
+	bool apart = strncmp(bs->region, "cn-", 3) == 0 || strncmp(bs->region, "us-gov-", 7) == 0;
+
+	for (size_t i = 0; i < n; i++)
+		who[i] = env(names[i]);
+	who[n++] = bs->google || env("AWS_SESSION_TOKEN") ? NULL : env("AWS_ACCESS_KEY_ID");
+	who[n++] = bs->payer ? "payer" : NULL;
+	who[n++] = bs->endpoint;
+	who[n++] = apart ? bs->region : NULL;
+	return vx_account_digest(bs->base.account, "bucket", who, n);
+}
+
 static int open_parts(struct bucket_store *bs, struct vx_fetcher *f, const char *url, struct vx_err *e)
 {
 	char base[1024];
@@ -250,7 +282,7 @@ static int open_parts(struct bucket_store *bs, struct vx_fetcher *f, const char 
 	base[(strstr(base, "://") + 3 - base) + strcspn(strstr(base, "://") + 3, "/")] = 0;
 	bs->base.host = vx_fetcher_host(f, base);
 	bs->holder = vx_holder_get(f->tokens, bs->google ? vx_creds_gs : vx_creds_aws, bs->bucket);
-	return bs->base.host && bs->holder ? 0 : out_of_memory(e);
+	return bs->base.host && bs->holder && set_account(bs) == 0 ? 0 : out_of_memory(e);
 }
 
 static int bucket_open(struct vx_store **ret, struct vx_fetcher *f, const char *url, struct vx_err *e)

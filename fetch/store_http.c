@@ -46,6 +46,22 @@ static int own_token(struct http_store *hs, struct vx_err *e)
 	return 0;
 }
 
+#define HEADERS_MAX 8
+
+/* `t`: what is kept for the host, or NULL. */
+static int set_account(struct http_store *hs, const struct vx_token *t, struct vx_err *e)
+{
+	const char *who[5 + HEADERS_MAX] = {hs->url.user, hs->url.password, hs->url.query, t ? t->name : NULL,
+					    t ? t->secret : NULL};
+	size_t n = 5;
+
+	for (char **h = t ? t->headers : NULL; h && *h && n < VX_ARRAY_LEN(who); h++)
+		who[n++] = *h;
+	if (vx_account_digest(hs->base.account, hs->url.origin, who, n) < 0)
+		return vx_fail(e, -ENOMEM, "out of memory");
+	return 0;
+}
+
 /* Only who keeps something for this host gets a holder. */
 static int find_holder(struct http_store *hs, struct vx_fetcher *f, struct vx_err *e)
 {
@@ -54,6 +70,9 @@ static int find_holder(struct http_store *hs, struct vx_fetcher *f, struct vx_er
 	int r = vx_creds_http(f->tokens, host, &t, e);
 
 	if (r < 0 || (t->kind == VX_TOKEN_NONE && !t->headers))
+		return r;
+	r = set_account(hs, t, e);
+	if (r < 0)
 		return r;
 	hs->holder = vx_holder_get(f->tokens, vx_creds_http, host);
 	return hs->holder ? 0 : vx_fail(e, -ENOMEM, "out of memory");
@@ -76,6 +95,9 @@ static int http_open_parts(struct http_store *hs, struct vx_fetcher *f, const ch
 	hs->base.host = vx_fetcher_host(f, hs->url.origin);
 	if (!hs->base.host)
 		return vx_fail(e, -ENOMEM, "out of memory");
+	r = set_account(hs, NULL, e);
+	if (r < 0)
+		return r;
 	return hs->url.user ? own_token(hs, e) : find_holder(hs, f, e);
 }
 

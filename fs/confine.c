@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What is needed of the local disk: sources of file://, with the folder that each lies in (scales of Precomputed may
- * lie beside it: `../`), the list of volumes itself, and for remote sources the places of credentials and certificates.
+ * lie beside it: `../`), the list of volumes itself, for remote sources the places of credentials and certificates, and
+ * the disk cache.
  */
 #include "fs/confine.h"
 #include "fetch/fetch.h"
 #include "fs/list.h"
 #include "fs/privileges.h"
+#include "sched/cloudpath.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#define FILE_URL "file://"
 
 struct paths {
 	char **at;
@@ -21,6 +26,7 @@ struct paths {
 struct needs {
 	struct paths sources; /* folders of local sources */
 	struct paths files;   /* the list of volumes, credentials, certificates */
+	const char *cache;    /* the disk cache, or NULL */
 	bool failed;
 };
 
@@ -66,23 +72,20 @@ static void add_secret(void *ctx, const char *path)
 	k->failed |= add(&k->files, strdup(path)) < 0;
 }
 
-/* The directory of a cloudpath on a local disk; what follows a bar names a format. */
+/* What is no cloudpath is refused where it is opened. */
 static int add_cloudpath(struct needs *k, const char *cloudpath)
 {
-	static const char *const formats[] = {"precomputed://", "zarr://", "zarr2://", "zarr3://", "n5://"};
-	const char *url = cloudpath;
+	struct vx_cloudpath c;
+	int r = vx_cloudpath_parse(&c, cloudpath, NULL);
 
-	for (size_t i = 0; i < VX_ARRAY_LEN(formats); i++)
-		if (!strncmp(url, formats[i], strlen(formats[i]))) {
-			url += strlen(formats[i]);
-			break;
-		}
-	if (!strncmp(url, "file://", strlen("file://")))
-		url += strlen("file://");
-	if (url[0] == '/')
-		return add(&k->sources, strndup(url, strcspn(url, "|")));
-	vx_fetch_secret_places(url, add_secret, k);
-	return k->failed ? -ENOMEM : 0;
+	if (r < 0)
+		return r == -ENOMEM ? r : 0;
+	if (!strncmp(c.url, FILE_URL, strlen(FILE_URL)) && c.url[strlen(FILE_URL)] == '/')
+		r = add(&k->sources, strdup(c.url + strlen(FILE_URL)));
+	else
+		vx_fetch_secret_places(c.url, add_secret, k);
+	vx_cloudpath_done(&c);
+	return r < 0 || k->failed ? -ENOMEM : 0;
 }
 
 /* Takes over `root`. */
@@ -108,14 +111,44 @@ static int find_needs(struct needs *k, const struct vx_options *o, struct vx_tab
 	struct vx_err e;
 	json_t *root;
 
+	k->cache = o->diskcache;
 	if (vx_list_load(o->source, table, &root, &e) < 0)
 		return 0; /* what is wrong with it is said where it is opened */
 	return root ? add_listed(k, o->source, root) : add_cloudpath(k, o->source);
 }
 
+/* Nobody's yet: it is given to whoever the server becomes. */
+static bool is_empty_dir(const char *path)
+{
+	DIR *dir = opendir(path);
+	const struct dirent *d;
+	bool empty = dir || errno == ENOENT;
+
+	while (dir && empty && (d = readdir(dir)))
+		empty = !strcmp(d->d_name, ".") || !strcmp(d->d_name, "..");
+	if (dir)
+		closedir(dir);
+	return empty;
+}
+
+/* A disk cache that is new belongs to the identity; one that is there already had a say in choosing it. */
+static int give_cache(const char *path, const struct vx_identity *id, struct vx_err *e)
+{
+	VX_AUTO_CLOSE int fd = -1;
+
+	if (!is_empty_dir(path))
+		return 0;
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return vx_fail(e, -errno, "cannot make the folder %s: %s", path, strerror(errno));
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fchown(fd, id->uid, id->gid) < 0)
+		return vx_fail(e, -errno, "cannot hand %s to %s: %s", path, id->name, strerror(errno));
+	return 0;
+}
+
 static int take_identity(const struct vx_options *o, const struct needs *k, int arena, struct vx_err *e)
 {
-	VX_AUTO_FREE struct vx_identity_need *needs = calloc(k->sources.n + k->files.n + 1, sizeof *needs);
+	VX_AUTO_FREE struct vx_identity_need *needs = calloc(k->sources.n + k->files.n + 2, sizeof *needs);
 	struct vx_identity id;
 	unsigned n = 0;
 	int r;
@@ -127,7 +160,11 @@ static int take_identity(const struct vx_options *o, const struct needs *k, int 
 	for (unsigned i = 0; i < k->files.n; i++)
 		if (access(k->files.at[i], F_OK) == 0)
 			needs[n++].path = k->files.at[i];
+	if (k->cache && !is_empty_dir(k->cache))
+		needs[n++] = (struct vx_identity_need){.path = k->cache, .write = access(k->cache, W_OK) == 0};
 	r = vx_identity_choose(&id, o->runas, needs, n, e);
+	if (r == 0 && k->cache && id.change)
+		r = give_cache(k->cache, &id, e);
 	if (r == 0 && id.change && arena >= 0 &&
 	    (fchownat(arena, ".", id.uid, id.gid, 0) < 0 || fchmodat(arena, ".", 0700, 0) < 0))
 		r = vx_fail(e, -errno, "cannot hand the arena to %s: %s", id.name, strerror(errno));
@@ -154,8 +191,8 @@ static int enter(const struct vx_options *o, const struct needs *k, int arena, s
 {
 	VX_CLEANUP(paths_free) struct paths trees = {0};
 	VX_AUTO_FREE struct vx_sandbox_tree *read = NULL;
-	struct vx_sandbox_tree write = {.fd = arena};
-	struct vx_sandbox s = {.write = &write, .nwrite = arena >= 0, .probe = o->sandbox_probe};
+	struct vx_sandbox_tree write[2];
+	struct vx_sandbox s = {.write = write, .probe = o->sandbox_probe};
 	int r = 0;
 
 	for (unsigned i = 0; i < k->sources.n && r == 0; i++) {
@@ -172,6 +209,10 @@ static int enter(const struct vx_options *o, const struct needs *k, int arena, s
 		return vx_fail(e, -ENOMEM, "no memory");
 	for (unsigned i = 0; i < trees.n; i++)
 		read[i] = (struct vx_sandbox_tree){.path = trees.at[i], .fd = -1};
+	if (arena >= 0)
+		write[s.nwrite++] = (struct vx_sandbox_tree){.fd = arena};
+	if (k->cache)
+		write[s.nwrite++] = (struct vx_sandbox_tree){.path = k->cache, .fd = -1};
 	s.read = read;
 	s.nread = trees.n;
 	r = vx_sandbox_enter(&s, ret);

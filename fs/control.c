@@ -104,6 +104,17 @@ static void add_engine(struct vx_fs *fs, json_t *root)
 	json_object_set_new(root, "workers", workers);
 }
 
+static void add_diskcache(struct vx_fs *fs, json_t *root)
+{
+	struct vx_diskcache_stats s = {.limit = 0};
+
+	if (fs->diskcache)
+		vx_diskcache_stats(fs->diskcache, &s);
+	put(root, "diskcache", "limit", s.limit);
+	put(root, "diskcache", "bytes", s.bytes);
+	put(root, "diskcache", "waiting_bytes", s.waiting_bytes);
+}
+
 char *vx_control_stats(struct vx_fs *fs)
 {
 	json_t *root = json_object();
@@ -120,6 +131,7 @@ char *vx_control_stats(struct vx_fs *fs)
 	json_object_set_new(root, "sandbox", vx_sandbox_json(fs->sandbox));
 	add_cache(fs, root);
 	add_counters(root);
+	add_diskcache(fs, root);
 	add_engine(fs, root);
 	add_histograms(root);
 	text = json_dumps(root, JSON_INDENT(2));

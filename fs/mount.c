@@ -27,6 +27,21 @@ static void raise_descriptor_limit(void)
 	}
 }
 
+static int start_diskcache(struct vx_fs *fs, struct vx_err *e)
+{
+	const struct vx_options *o = fs->opt;
+	struct vx_diskcache_opts d;
+
+	if (!o->diskcache)
+		return 0;
+	vx_diskcache_opts_default(&d);
+	d.dir = o->diskcache;
+	d.limit = o->diskcache_size;
+	d.percent = o->diskcache_percent;
+	d.check_ns = o->diskcache_check;
+	return vx_diskcache_new(&fs->diskcache, &d, fs->pool, e);
+}
+
 static int start_fetcher(struct vx_fs *fs, struct vx_err *e)
 {
 	const struct vx_options *o = fs->opt;
@@ -38,14 +53,12 @@ static int start_fetcher(struct vx_fs *fs, struct vx_err *e)
 	f.stall_ms = (uint64_t)(o->stall * 1000);
 	f.tries = (unsigned)o->tries;
 	f.hedge = o->hedge;
+	f.cache = fs->diskcache;
 	return vx_fetcher_new(&fs->fetcher, &f, fs->pool, e);
 }
 
-static int make_info(struct vx_fs *fs, struct vx_err *e)
+static void warn_of_bad_scales(const struct vx_fs *fs)
 {
-	fs->info = calloc(fs->nsources, sizeof *fs->info);
-	if (!fs->info)
-		return vx_fail(e, -ENOMEM, "no memory");
 	for (unsigned i = 0; i < fs->nsources; i++) {
 		const struct vx_source *s = fs->sources[i];
 
@@ -54,12 +67,8 @@ static int make_info(struct vx_fs *fs, struct vx_err *e)
 
 			if (bad->code)
 				vx_log(VX_LOG_WARN, "%s: scale %u cannot be read: %s", s->name, m, bad->why);
-			fs->info[i][m] = vx_info_json(s->meta, m, s->name, s->url);
-			if (!fs->info[i][m])
-				return vx_fail(e, -ENOMEM, "no memory");
 		}
 	}
-	return 0;
 }
 
 static int start_engine(struct vx_fs *fs, struct vx_err *e)
@@ -89,8 +98,9 @@ static int build(struct vx_fs *fs, struct vx_arena **arena, struct vx_err *e)
 	if (r < 0 || (r = vx_nodes_new(&fs->nodes, fs->table)) < 0)
 		return vx_fail(e, r, "no memory");
 	vx_docs_remember(fs->table, fs->pool);
-	if ((r = start_fetcher(fs, e)) < 0 || (r = vx_volumes_open(fs, e)) < 0 || (r = make_info(fs, e)) < 0)
+	if ((r = start_diskcache(fs, e)) < 0 || (r = start_fetcher(fs, e)) < 0 || (r = vx_volumes_open(fs, e)) < 0)
 		return r;
+	warn_of_bad_scales(fs);
 	if ((r = vx_cache_new(&fs->cache, fs->opt->cache, fs->pool, vx_steal(*arena), e)) < 0 ||
 	    (r = start_engine(fs, e)) < 0)
 		return r;
@@ -134,7 +144,7 @@ static struct vx_source *source_of(void *ctx, uint32_t id)
 {
 	struct vx_fs *fs = ctx;
 
-	return id < fs->nsources ? fs->sources[id] : NULL;
+	return vx_source_find(fs->sources, fs->nsources, id);
 }
 
 static bool is_sound_view(void *ctx, struct vx_view *v, uint32_t source)
@@ -183,14 +193,11 @@ void vx_fs_free(struct vx_fs **pfs)
 	vx_engine_free(&fs->engine);
 	vx_boxes_free(&fs->boxes);
 	vx_cache_free(&fs->cache);
-	for (unsigned i = 0; i < fs->nsources; i++) {
-		for (unsigned m = 0; fs->info && m < VX_MAX_SCALES; m++)
-			free(fs->info[i][m]);
+	for (unsigned i = 0; i < fs->nsources; i++)
 		vx_source_close(&fs->sources[i]);
-	}
-	free(fs->info);
 	free(fs->sources);
 	vx_fetcher_free(&fs->fetcher);
+	vx_diskcache_free(&fs->diskcache); /* nothing arrives any more: writes what has */
 	vx_handles_free(&fs->handles);
 	vx_nodes_free(&fs->nodes);
 	vx_pendings_done(&fs->pending);

@@ -22,10 +22,10 @@ struct vx_fs {
 	/* --- constant while the mount serves ---------------------------------------------------------------------- */
 	const struct vx_options *opt;
 	struct vx_pool *pool;
+	struct vx_diskcache *diskcache; /* NULL: none was asked for */
 	struct vx_fetcher *fetcher;
 	struct vx_source **sources;
 	unsigned nsources;
-	char *(*info)[VX_MAX_SCALES]; /* info.json of each source and scale */
 	struct vx_cache *cache;
 	struct vx_engine *engine;
 	struct vx_boxes *boxes;

@@ -435,7 +435,7 @@ static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 		read_text(fs, req, &v, fi->fh, size, off);
 		return;
 	case VX_NODE_INFO:
-		reply_slice(req, fs->info[v.src->id][v.mip], v.bytes, size, off);
+		reply_slice(req, vx_source_info(v.src, v.mip), v.bytes, size, off);
 		return;
 	case VX_NODE_ROOT:
 	case VX_NODE_VOLUME:

@@ -125,7 +125,7 @@ bool vx_parse_group(const char *text, gid_t *ret)
 
 /* ---- the table ---- */
 
-enum kind { TEXT, BYTES, COUNT, SECONDS, OCTAL, USER, GROUP, CHOICE, SWITCH, HIDDEN_SWITCH, ACCEPTED };
+enum kind { TEXT, BYTES, SPACE, COUNT, SECONDS, AGE, OCTAL, USER, GROUP, CHOICE, SWITCH, HIDDEN_SWITCH, ACCEPTED };
 
 struct choice {
 	const char *word;
@@ -141,6 +141,7 @@ static const struct choice policy_words[] = {
 static const struct choice hedge_words[] = {{"auto", true}, {"off", false}, {NULL, 0}};
 
 #define F(field) offsetof(struct vx_options, field)
+#define UNSET (VX_CHECK_MOUNT - 1)
 #define BYTE_WORDS "bytes, with K, M, G, T, or a % of memory"
 
 static const struct option {
@@ -173,6 +174,13 @@ static const struct option {
     {"stall", SECONDS, F(stall), NULL, 0, 86400,
      "seconds without a byte before a transfer is tried again (default 15)"},
     {"wait", SECONDS, F(wait), NULL, 0, 86400, "seconds an open waits for space before ENOSPC (default 10)"},
+    {"diskcache", TEXT, F(diskcache), NULL, 0, 0,
+     "directory that keeps on disk what remote stores sent; several mounts may share it"},
+    {"diskcache_size", SPACE, F(diskcache_size), NULL, (uint64_t)1 << 20, (uint64_t)1 << 62,
+     "its limit: bytes, with K, M, G, T, or a % of its filesystem (default 10%)"},
+    {"diskcache_check", AGE, F(diskcache_check), NULL, 0, 0,
+     "ask the store whether what is there still holds: never (default), mount (once in each mount), or when it is\n"
+     "                  older than this many seconds"},
     {"allow_other", SWITCH, F(allow_other), NULL, 0, 0, "other users may read the mount too"},
     {"uid", USER, F(uid), NULL, 0, 0, "whom files belong to: a name or a number (default: who mounts)"},
     {"gid", GROUP, F(gid), NULL, 0, 0, "their group: a name or a number"},
@@ -221,6 +229,17 @@ static int set_choice(struct vx_options *o, const struct option *t, const char *
 		snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", all[0] ? ", " : "", c->word);
 	}
 	return vx_fail(e, -EINVAL, "option %s=%s: must be one of %s", t->name, value, all);
+}
+
+/* A number of `len` bytes that is not negative. */
+static bool parse_plain(const char *text, size_t len, double *ret)
+{
+	char *end;
+
+	if (!isdigit((unsigned char)text[0]))
+		return false;
+	*ret = strtod(text, &end);
+	return end == text + len;
 }
 
 static int set_number(struct vx_options *o, const struct option *t, const char *value, struct vx_err *e)
@@ -279,6 +298,39 @@ static int set_text(struct vx_options *o, const struct option *t, const char *va
 	return *field ? 0 : vx_fail(e, -ENOMEM, "no memory");
 }
 
+/* A percentage is of a filesystem that is not known yet. */
+static int set_space(struct vx_options *o, const struct option *t, const char *value, struct vx_err *e)
+{
+	size_t len = strlen(value);
+
+	o->diskcache_percent = 0;
+	o->diskcache_size = 0;
+	if (value[len - 1] != '%') {
+		if (!vx_parse_bytes(value, 0, &o->diskcache_size) || o->diskcache_size < t->min)
+			return vx_fail(e, -EINVAL, "option %s=%s: not a number of bytes from 1M on", t->name, value);
+		return 0;
+	}
+	if (!parse_plain(value, len - 1, &o->diskcache_percent) || o->diskcache_percent <= 0 ||
+	    o->diskcache_percent > 100)
+		return vx_fail(e, -EINVAL, "option %s=%s: a percentage is more than 0 and at most 100", t->name, value);
+	return 0;
+}
+
+static int set_age(struct vx_options *o, const struct option *t, const char *value, struct vx_err *e)
+{
+	double seconds;
+
+	if (!strcmp(value, "never"))
+		o->diskcache_check = VX_CHECK_NEVER;
+	else if (!strcmp(value, "mount"))
+		o->diskcache_check = VX_CHECK_MOUNT;
+	else if (parse_plain(value, strlen(value), &seconds) && seconds <= 1e9)
+		o->diskcache_check = (uint64_t)(seconds * 1e9);
+	else
+		return vx_fail(e, -EINVAL, "option %s=%s: must be never, mount or a number of seconds", t->name, value);
+	return 0;
+}
+
 static int set_value(struct vx_options *o, const struct option *t, const char *value, struct vx_err *e)
 {
 	switch (t->kind) {
@@ -286,6 +338,10 @@ static int set_value(struct vx_options *o, const struct option *t, const char *v
 		return set_text(o, t, value, e);
 	case CHOICE:
 		return set_choice(o, t, value, e);
+	case SPACE:
+		return set_space(o, t, value, e);
+	case AGE:
+		return set_age(o, t, value, e);
 	case USER:
 	case GROUP:
 		return set_owner(o, t, value, e);
@@ -380,6 +436,7 @@ static void set_defaults(struct vx_options *o)
 	    .timeout = 300,
 	    .uid = getuid(),
 	    .gid = getgid(),
+	    .diskcache_check = UNSET,
 	};
 }
 
@@ -419,6 +476,20 @@ static bool is_mount_helper(const char *argv0)
 	return !strncmp(slash ? slash + 1 : argv0, "mount.", 6);
 }
 
+/* What belongs to a cache that is not there would be ignored. */
+static int check_diskcache(struct vx_options *o, struct vx_err *e)
+{
+	bool sized = o->diskcache_size || o->diskcache_percent > 0, aged = o->diskcache_check != UNSET;
+
+	if (!o->diskcache && (sized || aged) && !o->sloppy)
+		return vx_fail(e, -EINVAL, "option %s needs diskcache=", sized ? "diskcache_size" : "diskcache_check");
+	if (!sized)
+		o->diskcache_percent = 10;
+	if (!aged)
+		o->diskcache_check = VX_CHECK_NEVER;
+	return 0;
+}
+
 int vx_options_parse(struct vx_options *o, int argc, char **argv, struct vx_err *e)
 {
 	bool as_helper = is_mount_helper(argv[0]), flags = true;
@@ -450,7 +521,7 @@ int vx_options_parse(struct vx_options *o, int argc, char **argv, struct vx_err 
 		return vx_fail(e, -EINVAL, "a source and a mount point are needed (see --help)");
 	if (o->eager == UINT64_MAX)
 		o->eager = o->cache / 4;
-	return 0;
+	return check_diskcache(o, e);
 }
 
 void vx_options_free(struct vx_options *o)
@@ -459,6 +530,7 @@ void vx_options_free(struct vx_options *o)
 	free(o->mountpoint);
 	free(o->name);
 	free(o->runas);
+	free(o->diskcache);
 }
 
 void vx_options_help(const char *program)

@@ -6,6 +6,7 @@
 #define VX_FS_OPTIONS_H
 
 #include "base/err.h"
+#include "fetch/diskcache.h"
 #include "sched/taskq.h"
 
 #include <sys/types.h>
@@ -22,6 +23,10 @@ struct vx_options {
 	uint64_t threads, connections, tries;
 	double connect_timeout, stall, wait; /* seconds */
 	double timeout;                      /* seconds until an open or a read that waits is answered with ETIMEDOUT */
+	char *diskcache;                     /* a directory, or NULL */
+	uint64_t diskcache_size;             /* bytes; 0: the percentage */
+	double diskcache_percent;            /* of its filesystem */
+	uint64_t diskcache_check;            /* ns, or VX_CHECK_NEVER, VX_CHECK_MOUNT */
 	bool fill_missing, hedge, allow_other;
 	char *runas;        /* USER[:GROUP]; NULL: decide by yourself (fs/privileges.h) */
 	bool sandbox_probe; /* for tests */

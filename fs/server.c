@@ -69,15 +69,27 @@ static void leave_terminal(struct server *s)
 		close(s->null);
 }
 
-/* A list of volumes may be named relative to where the user was. */
+/* What is named relative to where the user was is named from the root before that is left. */
+static void make_absolute(char **path, bool may_be_made)
+{
+	VX_AUTO_FREE char *here = NULL;
+	char *real = NULL;
+
+	if (!*path || (*path)[0] == '/')
+		return;
+	real = realpath(*path, NULL);
+	if (!real && may_be_made && (here = getcwd(NULL, 0)) && asprintf(&real, "%s/%s", here, *path) < 0)
+		real = NULL;
+	if (!real)
+		return;
+	free(*path);
+	*path = real;
+}
+
 static void leave_directory(struct vx_options *o)
 {
-	char *real = o->source[0] == '/' ? NULL : realpath(o->source, NULL);
-
-	if (real) {
-		free(o->source);
-		o->source = real;
-	}
+	make_absolute(&o->source, false);
+	make_absolute(&o->diskcache, true);
 	if (chdir("/") < 0)
 		vx_log(VX_LOG_WARN, "cannot leave the directory: %s", strerror(errno));
 }
@@ -122,9 +134,10 @@ static void *listen_main(void *arg)
 static void on_suspect(void *ctx, const struct vx_mark_key *k, unsigned deaths)
 {
 	struct server *s = ctx;
-	const struct vx_source *src = k->source < s->fs->nsources ? s->fs->sources[k->source] : NULL;
+	const struct vx_source *src = vx_source_find(s->fs->sources, s->fs->nsources, k->source);
 	const struct vx_scale *scale = src && k->mip < src->meta->nscales ? &src->meta->scales[k->mip] : NULL;
-	struct vx_cell cell = {.at = {k->cell[0], k->cell[1], k->cell[2]}, .slab = k->slab};
+	struct vx_cell cell = {
+	    .at = {k->cell[0], k->cell[1], k->cell[2]}, .slab = k->slab, .time = src ? src->time : 0};
 	char name[512] = "?";
 
 	if (scale && k->grid < scale->ngrids && k->slab < scale->grids[k->grid].slabs &&

@@ -9,9 +9,10 @@
 
 #define RAW ".raw"
 
+/* A volume of several time points holds nothing itself. */
 static bool is_readable(const struct vx_source *s, unsigned mip)
 {
-	return mip < s->meta->nscales && !s->meta->scales[mip].bad.code;
+	return !s->times && mip < s->meta->nscales && !s->meta->scales[mip].bad.code;
 }
 
 static bool find_control(const char *name, struct vx_view *ret)
@@ -55,6 +56,31 @@ static bool find_mip(const struct vx_view *parent, const char *name, struct vx_v
 	return true;
 }
 
+static bool find_time(const struct vx_view *parent, const char *name, struct vx_view *ret)
+{
+	char canonical[16];
+	unsigned time;
+
+	if (!parent->src->times || sscanf(name, "t%8u", &time) != 1)
+		return false;
+	snprintf(canonical, sizeof canonical, "t%u", time);
+	if (strcmp(canonical, name) || time >= parent->src->meta->times)
+		return false;
+	ret->kind = VX_NODE_VOLUME;
+	ret->src = parent->src->times[time];
+	return true;
+}
+
+/* ret->mip says of which scale. */
+static bool find_info(struct vx_source *src, struct vx_view *ret)
+{
+	const char *text = vx_source_info(src, ret->mip);
+
+	ret->kind = VX_NODE_INFO;
+	ret->bytes = text ? strlen(text) : 0;
+	return text;
+}
+
 static bool find_box(const struct vx_fs *fs, const struct vx_view *parent, const char *name, struct vx_view *ret)
 {
 	const struct vx_scale *s = &parent->src->meta->scales[parent->mip];
@@ -84,12 +110,9 @@ bool vx_view_find(const struct vx_fs *fs, const struct vx_view *parent, const ch
 		return find_control(name, ret);
 	if (parent->kind != VX_NODE_VOLUME)
 		return false;
-	if (!strcmp(name, "info.json")) {
-		ret->kind = VX_NODE_INFO;
-		ret->bytes = strlen(fs->info[ret->src->id][ret->mip]);
-		return true;
-	}
-	return find_mip(parent, name, ret) || find_box(fs, parent, name, ret);
+	if (!strcmp(name, "info.json"))
+		return find_info(parent->src, ret);
+	return find_time(parent, name, ret) || find_mip(parent, name, ret) || find_box(fs, parent, name, ret);
 }
 
 static bool check_box(const struct vx_fs *fs, struct vx_view *v)
@@ -115,10 +138,7 @@ bool vx_view_check(const struct vx_fs *fs, struct vx_view *v)
 	case VX_NODE_VOLUME:
 		return v->src && v->mip < v->src->meta->nscales && (v->mip == 0 || is_readable(v->src, v->mip));
 	case VX_NODE_INFO:
-		if (!v->src || v->mip >= v->src->meta->nscales)
-			return false;
-		v->bytes = strlen(fs->info[v->src->id][v->mip]);
-		return true;
+		return v->src && v->mip < v->src->meta->nscales && find_info(v->src, v);
 	case VX_NODE_ALL:
 	case VX_NODE_EAGER:
 	case VX_NODE_LAZY:
@@ -181,6 +201,12 @@ static void list_volume(const struct vx_fs *fs, const struct vx_view *dir,
 
 	list_one(fs, dir, "info.json", f, ctx);
 	list_one(fs, dir, "all" RAW, f, ctx);
+	for (uint32_t t = 0; dir->src->times && t < dir->src->meta->times; t++) {
+		char name[16];
+
+		snprintf(name, sizeof name, "t%u", t);
+		list_one(fs, dir, name, f, ctx);
+	}
 	for (unsigned m = 1; m < dir->src->meta->nscales; m++) {
 		char name[16];
 
@@ -229,7 +255,7 @@ void vx_view_stat(const struct vx_fs *fs, const struct vx_view *v, uint64_t ino,
 
 void vx_view_path(const struct vx_view *v, char ret[VX_VIEW_PATH_MAX])
 {
-	char box[VX_BOX_NAME_MAX] = "all", mip[16] = "";
+	char box[VX_BOX_NAME_MAX] = "all", mip[16] = "", time[16] = "";
 
 	if (!v->src) {
 		snprintf(ret, VX_VIEW_PATH_MAX, ".voxfs");
@@ -239,7 +265,9 @@ void vx_view_path(const struct vx_view *v, char ret[VX_VIEW_PATH_MAX])
 		snprintf(mip, sizeof mip, "mip%u/", v->mip);
 	if (v->kind != VX_NODE_ALL)
 		vx_box_print(&v->box, box);
-	snprintf(ret, VX_VIEW_PATH_MAX, "%s/%s%s" RAW, v->src->name, mip, box);
+	if (v->src->volume)
+		snprintf(time, sizeof time, "t%u/", v->src->time);
+	snprintf(ret, VX_VIEW_PATH_MAX, "%s/%s%s%s" RAW, v->src->name, time, mip, box);
 }
 
 void vx_view_fail(struct vx_fs *fs, fuse_req_t req, uint64_t ino, const struct vx_view *v, const struct vx_err *e)

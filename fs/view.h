@@ -19,8 +19,8 @@ void vx_view_list(const struct vx_fs *fs, const struct vx_view *dir,
 bool vx_view_is_dir(const struct vx_view *v);
 void vx_view_stat(const struct vx_fs *fs, const struct vx_view *v, uint64_t ino, struct stat *ret);
 
-/* "em/mip1/0-64_0-64_0-64.raw", as the log names it. */
-#define VX_VIEW_PATH_MAX (VX_MAX_NAME + VX_BOX_NAME_MAX + 32)
+/* "em/t3/mip1/0-64_0-64_0-64.raw", as the log names it. */
+#define VX_VIEW_PATH_MAX (VX_MAX_NAME + VX_BOX_NAME_MAX + 48)
 void vx_view_path(const struct vx_view *v, char ret[VX_VIEW_PATH_MAX]);
 
 /* Remembers the failure (log, .voxfs/errors, the node's attribute) and answers with its errno. */

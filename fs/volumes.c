@@ -10,23 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static int add_source(struct vx_fs *fs, const struct vx_source_spec *spec, struct vx_err *e)
-{
-	struct vx_source *s = NULL;
-	int r = vx_source_open(&s, fs->fetcher, fs->nsources, spec, e);
-
-	if (r < 0)
-		return r;
-	for (unsigned i = 0; i < fs->nsources; i++)
-		if (!strcmp(fs->sources[i]->name, s->name)) {
-			r = vx_fail(e, -EINVAL, "two volumes are named \"%s\"", s->name);
-			vx_source_close(&s);
-			return r;
-		}
-	fs->sources[fs->nsources++] = s;
-	return 0;
-}
-
 static int check_members(json_t *v, size_t i, struct vx_err *e)
 {
 	static const char *const known[] = {"source", "name", "missing"};
@@ -49,7 +32,7 @@ static int check_members(json_t *v, size_t i, struct vx_err *e)
 	return 0;
 }
 
-static int add_listed(struct vx_fs *fs, json_t *v, size_t i, struct vx_err *e)
+static int add_listed(const struct vx_fs *fs, struct vx_sources *to, json_t *v, size_t i, struct vx_err *e)
 {
 	struct vx_source_spec spec = {.fill_missing = fs->opt->fill_missing};
 	const char *missing;
@@ -66,11 +49,11 @@ static int add_listed(struct vx_fs *fs, json_t *v, size_t i, struct vx_err *e)
 		return vx_fail(e, -EINVAL, "volumes[%zu].missing must be error or fill", i);
 	if (missing)
 		spec.fill_missing = !strcmp(missing, "fill");
-	return add_source(fs, &spec, e);
+	return vx_sources_open(to, fs->fetcher, &spec, e);
 }
 
 /* Takes over `root`. */
-static int open_listed(struct vx_fs *fs, json_t *root, struct vx_err *e)
+static int open_listed(const struct vx_fs *fs, struct vx_sources *to, json_t *root, struct vx_err *e)
 {
 	json_t *list;
 	size_t i;
@@ -82,24 +65,29 @@ static int open_listed(struct vx_fs *fs, json_t *root, struct vx_err *e)
 	    json_object_size(root) != 1)
 		r = vx_fail(e, -EINVAL, "must be {\"volumes\": [...]} with 1 to %d volumes and nothing else",
 			    VX_MAX_VOLUMES);
-	if (r == 0)
-		fs->sources = calloc(json_array_size(list), sizeof(struct vx_source *));
-	if (r == 0 && !fs->sources)
-		r = vx_fail(e, -ENOMEM, "no memory");
-	json_array_foreach(list, i, v) if (r == 0) r = add_listed(fs, v, i, e);
+	json_array_foreach(list, i, v) if (r == 0) r = add_listed(fs, to, v, i, e);
 	json_decref(root);
 	return r < 0 ? vx_fail_prefix(e, "%s", fs->opt->source) : 0;
 }
 
-int vx_volumes_open(struct vx_fs *fs, struct vx_err *e)
+static int open_all(const struct vx_fs *fs, struct vx_sources *to, struct vx_err *e)
 {
 	struct vx_source_spec spec = {
 	    .name = fs->opt->name, .cloudpath = fs->opt->source, .fill_missing = fs->opt->fill_missing};
 	json_t *root;
 	int r = vx_list_load(fs->opt->source, fs->table, &root, e);
 
-	if (r < 0 || root)
-		return r < 0 ? r : open_listed(fs, root, e);
-	fs->sources = calloc(1, sizeof(struct vx_source *));
-	return fs->sources ? add_source(fs, &spec, e) : vx_fail(e, -ENOMEM, "no memory");
+	if (r < 0)
+		return r;
+	return root ? open_listed(fs, to, root, e) : vx_sources_open(to, fs->fetcher, &spec, e);
+}
+
+int vx_volumes_open(struct vx_fs *fs, struct vx_err *e)
+{
+	struct vx_sources all = {0};
+	int r = open_all(fs, &all, e);
+
+	fs->sources = all.at;
+	fs->nsources = all.n;
+	return r;
 }

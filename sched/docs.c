@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Waits for the transfer loop where the store is remote.
+ * Waits for the transfer loop where the store is remote. A disk cache stands in for a store that cannot be reached, but
+ * one that can is always asked whether its document is still the same.
  */
 #include "sched/docs.h"
 #include "codec/codec.h"
@@ -32,24 +33,32 @@ static int unpack(struct vx_fetched *got, uint64_t cap, struct vx_buf **ret, str
 	return r < 0 ? r : vx_unpack(got->body->pool, pack, got->body, 0, cap, ret, e);
 }
 
+static void ask(struct vx_store *s, struct sync_fetch *f)
+{
+	sem_init(&f->ready, 0, 0);
+	vx_store_submit(s, &f->fetch);
+	while (sem_wait(&f->ready) < 0)
+		continue;
+	sem_destroy(&f->ready);
+}
+
 static int fetch_doc(struct vx_store *s, const char *key, uint64_t cap, struct vx_buf **ret, struct vx_err *e)
 {
-	struct sync_fetch f = {.fetch = {.cap = cap, .done = sync_done}};
+	struct sync_fetch f = {.fetch = {.cap = cap, .recheck = true, .done = sync_done}};
 	int r;
 
 	if ((size_t)snprintf(f.fetch.key, sizeof f.fetch.key, "%s", key) >= sizeof f.fetch.key)
 		return vx_fail(e, -EBADMSG, "a key of %zu bytes is too long", strlen(key));
-	sem_init(&f.ready, 0, 0);
-	vx_store_submit(s, &f.fetch);
-	while (sem_wait(&f.ready) < 0)
-		continue;
-	sem_destroy(&f.ready);
+	if (!vx_store_cached(s, &f.fetch, &f.got))
+		ask(s, &f);
 	if (f.got.err.code) {
 		*e = f.got.err;
 		return e->code;
 	}
 	r = unpack(&f.got, cap, ret, e);
 	vx_buf_put(f.got.body);
+	if (r < 0)
+		vx_store_distrust(s, &f.fetch);
 	return r < 0 ? vx_fail_prefix(e, "%s/%s", vx_store_url(s), key) : 0;
 }
 
@@ -101,4 +110,12 @@ int vx_doc_read(struct vx_store *s, const char *key, uint64_t cap, struct vx_buf
 	if (memory && (r == 0 || r == -ENODATA))
 		(void)vx_table_doc_add(memory, name, r, r ? NULL : (*ret)->data, r ? 0 : (*ret)->len);
 	return r;
+}
+
+void vx_doc_distrust(struct vx_store *s, const char *key)
+{
+	struct vx_fetch f = {.held = NULL};
+
+	snprintf(f.key, sizeof f.key, "%s", key);
+	vx_store_distrust(s, &f);
 }

@@ -11,6 +11,8 @@
  * does not have it; -EBADMSG: empty, damaged, too large; else the store's own failure. Sentences begin with the
  * document's address, but for -ENODATA. */
 int vx_doc_read(struct vx_store *s, const char *key, uint64_t cap, struct vx_buf **ret, struct vx_err *e);
+/* It was read but makes no sense: a disk cache shall not keep it. */
+void vx_doc_distrust(struct vx_store *s, const char *key);
 
 /* Documents are from now on looked for in `table` first, and written there when they have been read; buffers come from
  * `pool`. Once, before the first is read. */

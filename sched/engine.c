@@ -285,6 +285,7 @@ static bool next_cell(struct vx_engine *g, struct vx_job *j, struct vx_cell *cel
 			j->started = j->slab_started = true;
 		}
 		cell->slab = j->slab;
+		cell->time = j->src->time;
 		if (vx_order_next(&j->order, cell->at))
 			return true;
 		j->started = false;

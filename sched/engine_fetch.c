@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * How a task's bytes are asked of its store: read at once where it is local, by a request to the transfer loop where it
  * is not. A request may be for several tasks whose bytes stand close together in one shard; each then takes its part of
- * the answer as a slice, without a copy.
+ * the answer as a slice, without a copy. A disk cache is asked before, for each task by itself.
  */
 #include "base/clock.h"
 #include "base/ledger.h"
@@ -36,6 +36,7 @@ static void fetch_init(struct vx_fetch *f, const struct vx_task *t)
 
 	memset(f, 0, sizeof *f);
 	if (t->shard) {
+		f->recheck = t->shard->recheck;
 		fetch_init_span(f, t->shard);
 	} else {
 		f->cap = vx_task_most_stored(t);
@@ -44,6 +45,34 @@ static void fetch_init(struct vx_fetch *f, const struct vx_task *t)
 	}
 	if (t->src->meta->format->chunk_name(s, grid, cell, f->key, sizeof f->key) < 0)
 		f->key[0] = 0; /* keys are checked when the volume is opened; the store refuses an empty one */
+}
+
+void vx_task_distrust_span(const struct vx_task *t, const struct vx_span *span)
+{
+	struct vx_fetch f;
+
+	fetch_init(&f, t);
+	f.range.off = span->off;
+	f.range.len = span->len;
+	f.range.suffix = span->suffix;
+	vx_store_distrust(t->src->store, &f);
+}
+
+void vx_task_distrust(struct vx_engine *g, const struct vx_task *t)
+{
+	struct vx_fetch f;
+
+	fetch_init(&f, t);
+	vx_store_distrust(t->src->store, &f);
+	vx_shard_distrust(g, t);
+}
+
+void vx_task_keep_span(const struct vx_task *t, const struct vx_fetched *got)
+{
+	struct vx_fetch f;
+
+	fetch_init(&f, t);
+	vx_store_keep(t->src->store, &f, got, got->body->data, got->body->len);
 }
 
 /* ---- local stores ---- */
@@ -192,12 +221,37 @@ static void submit_locked(struct vx_engine *g, struct vx_request *r, struct vx_t
 	t->state = VX_TASK_FETCHING;
 	t->request = r;
 	vx_list_push_back(&r->tasks, &t->in_request);
-	if (t->shard)
+	if (t->shard && !r->fetch.held)
 		vx_shard_gather_locked(g, r, t);
 	r->charged = vx_max_u64(r->fetch.expect, CHARGE_MIN);
 	g->inflight++;
 	g->inflight_bytes += r->charged;
 	vx_store_submit(t->src->store, &r->fetch);
+}
+
+/* True: the disk cache had it and the task is over, or the task is queued again. Who takes others along in a request
+ * takes those that have been here already: the first to find nothing waits until the others have looked, too. */
+static bool ask_disk(struct vx_worker *w, struct vx_request *r, struct vx_task *t)
+{
+	struct vx_fetched got;
+
+	if (!vx_store_is_cached(t->src->store) || (t->shard && t->shard->looked))
+		return false;
+	if (t->shard)
+		t->shard->merged = false;
+	if (vx_store_cached(t->src->store, &r->fetch, &got)) {
+		VX_TIMING(fetch, vx_now_ns() - r->started_ns);
+		vx_history_add(&w->history, t->item.space, &t->cell_box);
+		vx_task_got(w, t, &got);
+		return true;
+	}
+	if (!t->shard)
+		return false;
+	t->shard->looked = true;
+	if (r->fetch.held || t->shard->level == VX_SHARD_ROOT)
+		return false;
+	vx_shard_requeue(w->engine, t);
+	return true;
 }
 
 static void ask_remote(struct vx_worker *w, struct vx_task *t)
@@ -212,20 +266,25 @@ static void ask_remote(struct vx_worker *w, struct vx_task *t)
 		vx_task_fail(w, t, &e);
 		return;
 	}
+	if (ask_disk(w, r, t)) {
+		free(r);
+		return;
+	}
 	{
 		VX_LOCK_SCOPE(&g->mtx);
 		stopping = g->stopping;
 		if (!vx_task_is_wanted(t)) {
 			vx_task_free_locked(g, t);
-			free(r);
-			return;
-		}
-		if (!stopping) {
+			stopping = false;
+		} else if (!stopping) {
 			submit_locked(g, r, t);
 			return;
 		}
 	}
+	vx_store_forget(&r->fetch);
 	free(r);
+	if (!stopping)
+		return;
 	vx_fail(&e, -ESHUTDOWN, "the mount is ending");
 	vx_task_fail(w, t, &e);
 }

@@ -151,6 +151,12 @@ void vx_task_learn_size(const struct vx_task *t, uint64_t bytes);
 
 /* engine_fetch.c: asks the store for the task's bytes; lock not held. */
 void vx_task_ask(struct vx_worker *w, struct vx_task *t);
+/* Its bytes made no chunk: perhaps they are of another time than the index, or a cache has wrong ones. */
+void vx_task_distrust(struct vx_engine *g, const struct vx_task *t);
+/* A disk cache shall not keep these bytes of its shard. */
+void vx_task_distrust_span(const struct vx_task *t, const struct vx_span *span);
+/* `got` has the bytes of its span alone, cut from an answer for several: they are for the disk cache too. */
+void vx_task_keep_span(const struct vx_task *t, const struct vx_fetched *got);
 /* The most bytes that a chunk may have as it is stored. */
 uint64_t vx_task_most_stored(const struct vx_task *t);
 

@@ -206,7 +206,7 @@ static bool serve_round(struct vx_worker *w, const struct vx_task *t, const stru
 		prefix_chunk(t, &e);
 		s->err = e; /* a chunk that failed once is not trusted with another part */
 		vx_cache_unkeep(g->cache, &t->key);
-		vx_shard_distrust(g, t);
+		vx_task_distrust(g, t);
 	}
 	return whole;
 }
@@ -366,7 +366,7 @@ static void unpack(struct vx_worker *w, struct vx_task *t, struct vx_fetched *go
 	if (r < 0) {
 		VX_COUNT(chunks_failed);
 		prefix_chunk(t, &s->err);
-		vx_shard_distrust(w->engine, t);
+		vx_task_distrust(w->engine, t);
 	}
 }
 

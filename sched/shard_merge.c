@@ -16,7 +16,7 @@ struct run {
 
 static bool may_share(const struct vx_shard_task *x)
 {
-	return x->located && !x->alone && !x->span.suffix;
+	return x->located && !x->alone && !x->span.suffix && (x->looked || !vx_store_is_cached(x->task->src->store));
 }
 
 static void add_if_queued(struct run *r, struct vx_shard_task *x)
@@ -139,6 +139,7 @@ void vx_shard_gather_locked(struct vx_engine *g, struct vx_request *req, struct 
 		x->merged = true;
 		x->cut = x->span.off - span.off;
 	}
+	req->fetch.uncached = true; /* each part goes to the disk by itself */
 	req->fetch.range.off = span.off;
 	req->fetch.range.len = req->fetch.cap = req->fetch.expect = span.len;
 }

@@ -81,6 +81,7 @@ int vx_shard_join_locked(struct vx_engine *g, struct vx_task *t)
 	x->grid = t->key.grid;
 	x->cell = t->key.cell;
 	vx_shard_find(s->sharding, s->grids[x->grid].cells, x->cell.at, x->cell.slab, &x->at);
+	vx_shard_find_time(s->sharding, x->cell.time, &x->at);
 	t->shard = x;
 	enter_locked(g, x);
 	return 0;
@@ -191,6 +192,7 @@ static struct vx_task *new_index_locked(struct vx_engine *g, struct vx_task *t, 
 	x->cell = t->shard->cell;
 	x->at = t->shard->at;
 	x->located = true;
+	x->recheck = t->shard->recheck;
 	if (level == VX_SHARD_ROOT) {
 		x->span = vx_shard_root_span(sharding_of(t), &x->at);
 	} else {
@@ -236,7 +238,7 @@ static int wait_locked(struct vx_engine *g, struct vx_task *t, enum step s)
 
 /* Once it knows its place it goes to the end of its client's line: by its next turn those before it know theirs, and
  * close ones can share a request. */
-static void requeue(struct vx_engine *g, struct vx_task *t)
+void vx_shard_requeue(struct vx_engine *g, struct vx_task *t)
 {
 	VX_LOCK_SCOPE(&g->mtx);
 	if (vx_task_is_wanted(t))
@@ -274,16 +276,33 @@ bool vx_shard_locate(struct vx_worker *w, struct vx_task *t)
 	}
 	if (vx_store_is_local(t->src->store))
 		return true;
-	requeue(g, t);
+	vx_shard_requeue(g, t);
 	return false;
 }
 
 /* ---- answers ---- */
 
+/* Before they are forgotten in memory: the root knows where the leaf is. */
+static void forget_on_disk(struct vx_engine *g, const struct vx_task *t)
+{
+	VX_AUTO_BUF struct vx_buf *root = NULL;
+	struct vx_span span = vx_shard_root_span(sharding_of(t), &t->shard->at);
+	struct vx_cell_key k = root_key(t);
+	struct vx_err e;
+
+	if (!vx_store_is_cached(t->src->store))
+		return;
+	vx_task_distrust_span(t, &span);
+	if (vx_shard_has_leaves(sharding_of(t)) && vx_cache_kept(g->cache, &k, &root) && root &&
+	    vx_shard_leaf_span(sharding_of(t), &t->shard->at, root, &span, &e) > 0)
+		vx_task_distrust_span(t, &span);
+}
+
 static void forget_indexes(struct vx_engine *g, const struct vx_task *t)
 {
 	struct vx_cell_key root = root_key(t), leaf = leaf_key(t);
 
+	forget_on_disk(g, t);
 	vx_cache_unkeep(g->cache, &root);
 	if (vx_shard_has_leaves(sharding_of(t)))
 		vx_cache_unkeep(g->cache, &leaf);
@@ -298,7 +317,8 @@ void vx_shard_distrust(struct vx_engine *g, const struct vx_task *t)
 /* Forgets its place; false when it did so too often. */
 static bool start_again(struct vx_shard_task *x)
 {
-	x->located = false;
+	x->located = x->looked = false;
+	x->recheck = true;
 	return ++x->tries <= TRIES_MAX;
 }
 
@@ -308,7 +328,9 @@ static void cut(struct vx_task *t, struct vx_fetched *got)
 
 	got->body = vx_buf_slice(body, t->shard->cut, t->shard->span.len);
 	vx_buf_put(body);
-	if (!got->body)
+	if (got->body)
+		vx_task_keep_span(t, got);
+	else
 		vx_fail(&got->err, -ENOMEM, "no memory");
 }
 
@@ -474,7 +496,7 @@ bool vx_shard_accept(struct vx_worker *w, struct vx_task *t, struct vx_fetched *
 
 	if (got->err.code == -EBADMSG && x->merged) {
 		x->alone = true;
-		requeue(w->engine, t);
+		vx_shard_requeue(w->engine, t);
 		return false;
 	}
 	if (!is_stale(x, got)) {
@@ -492,7 +514,7 @@ bool vx_shard_accept(struct vx_worker *w, struct vx_task *t, struct vx_fetched *
 	}
 	if (!start_again(x))
 		return true;
-	requeue(w->engine, t);
+	vx_shard_requeue(w->engine, t);
 	return false;
 }
 
@@ -514,6 +536,8 @@ void vx_index_got(struct vx_worker *w, struct vx_task *t, struct vx_fetched *got
 	struct outcome o = {0};
 
 	read_index(w->engine, t, got, &o);
+	if (o.err.code && !got->err.code)
+		vx_task_distrust(w->engine, t);
 	vx_buf_put(vx_steal(got->body));
 	if (o.err.code) {
 		forget_indexes(w->engine, t);

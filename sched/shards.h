@@ -33,6 +33,8 @@ struct vx_shard_task {
 	struct vx_span span;             /* located: its bytes */
 	struct vx_shard_version version; /* and what the index said of the object; an index of its own root's */
 	bool located;
+	bool looked;           /* the disk cache does not have it */
+	bool recheck;          /* nor may it be believed: what it had did not fit together */
 	bool alone;            /* its request failed for something that may be another's fault */
 	unsigned tries;        /* how often its place proved stale */
 	uint64_t cut;          /* where its bytes begin in the answer */
@@ -51,6 +53,8 @@ void vx_shard_fail_waiters_locked(struct vx_engine *g, struct vx_task *t, const 
 /* ---- for engine_work.c and engine_fetch.c; the lock not held ---- */
 /* True: the task knows its place and its bytes may be asked for. False: it waits, is queued again, or over and gone. */
 bool vx_shard_locate(struct vx_worker *w, struct vx_task *t);
+/* Once more to the end of its client's line; gone if nobody wants it any more. */
+void vx_shard_requeue(struct vx_engine *g, struct vx_task *t);
 void vx_index_start(struct vx_worker *w, struct vx_task *t);
 /* What the store said, or why it was not asked. Frees the task. */
 void vx_index_got(struct vx_worker *w, struct vx_task *t, struct vx_fetched *got);

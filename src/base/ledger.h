@@ -19,7 +19,7 @@
 	X(cache, evicted_bytes, "bytes of those")                                      \
 	X(cache, lease_refused, "boxes spared because a reader still maps them")       \
 	X(cache, no_space, "opens that ended in ENOSPC")                               \
-	X(chunks, fetched, "chunks asked of a store and received")                     \
+	X(chunks, fetched, "chunks had of a store or the disk cache")                  \
 	X(chunks, merged, "wishes for a chunk that was already on its way")            \
 	X(chunks, decoded, "chunks decoded, wholly or in part")                        \
 	X(chunks, kept_hits, "wishes for a chunk answered from kept chunks")           \
@@ -40,6 +40,19 @@
 	X(store, hedges_won, "of those, the ones that were answered first")            \
 	X(store, refused, "requests given up unsent, because their host is away")      \
 	X(store, tokens, "searches for credentials")                                   \
+	X(diskcache, hits, "wishes answered from the disk cache")                      \
+	X(diskcache, hit_bytes, "bytes of those")                                      \
+	X(diskcache, misses, "wishes that it had nothing for")                         \
+	X(diskcache, confirmed, "older answers that the store confirmed")              \
+	X(diskcache, stale, "older answers given because no store answered")           \
+	X(diskcache, stored, "entries written")                                        \
+	X(diskcache, stored_bytes, "bytes of those")                                   \
+	X(diskcache, skipped, "entries not written: no room, or too many")             \
+	X(diskcache, damaged, "entries refused: damaged, or not the right ones")       \
+	X(diskcache, rounds, "rounds of counting and making room")                     \
+	X(diskcache, evictions, "entries removed to make room")                        \
+	X(diskcache, evicted_bytes, "bytes of those")                                  \
+	X(diskcache, io_errors, "operations that its disk refused")                    \
 	X(sched, tasks, "tasks taken by workers")                                      \
 	X(sched, favourites, "tasks taken by the worker whose history lies nearest")   \
 	X(fuse, lookups, "LOOKUP requests")                                            \

@@ -13,7 +13,10 @@
 #define VX_MAX_SCALES 64
 #define VX_MAX_CHUNK_SIZES 16                 /* entries of one scale's chunk_sizes */
 #define VX_MAX_INFO_BYTES ((uint64_t)1 << 20) /* a volume's metadata document: real ones have a few kilobytes */
-#define VX_MAX_NAME 255                       /* a file or volume name, as the kernel has it */
+#define VX_MAX_METADATA_BYTES \
+	((uint64_t)16 << 20) /* a document of Zarr or N5: consolidated ones describe many arrays */
+#define VX_MAX_TIMES 65536   /* time points of one volume */
+#define VX_MAX_NAME 255      /* a file or volume name, as the kernel has it */
 #define VX_MAX_URL 4096
 #define VX_MAX_VOLUMES 4096 /* volumes of one mount */
 #define VX_MAX_REDIRECTS 5

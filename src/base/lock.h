@@ -19,6 +19,7 @@
 	X(ENGINE, 40, "jobs, tasks and their queues (sched/engine)")        \
 	X(FETCH, 50, "inbox of the transfer loop (fetch/)")                 \
 	X(TOKENS, 55, "credentials (fetch/token)")                          \
+	X(DISKCACHE, 56, "writes to the disk cache (fetch/diskcache)")      \
 	X(POOL, 60, "free buffers (base/buf)")                              \
 	X(LEDGER, 70, "text of recent errors (base/ledger)")
 

@@ -278,6 +278,48 @@ static int expand(struct vx_pool *pool, const struct vx_chunk_form *f, struct vx
 	return err < 0 ? err : undo_links(pool, c, &a, stored, ret, e);
 }
 
+/* ---- links around bytes of no fixed length ---- */
+
+uint64_t vx_link_packed_max(enum vx_link_kind kind, uint64_t bytes)
+{
+	return link_packed_max(kind, bytes);
+}
+
+static int undo_link(struct vx_pool *pool, enum vx_link_kind kind, uint64_t limit, struct vx_buf **at, struct vx_err *e)
+{
+	VX_AUTO_BUF struct vx_buf *from = vx_steal(*at);
+	struct out o = {.limit = limit, .e = e};
+	uint64_t len = from->len;
+	int err;
+
+	if (kind == VX_LINK_CRC32C) {
+		err = undo_crc32c(from->data, &len, e);
+		*at = err < 0 ? NULL : vx_buf_slice(from, 0, len);
+		return err < 0 || *at ? err : vx_fail(e, -ENOMEM, "no memory for a chunk");
+	}
+	err = link_undo(kind, pool, from->data, len, &o);
+	*at = o.buf;
+	return err;
+}
+
+int vx_links_undo(struct vx_pool *pool, const enum vx_link_kind *link, unsigned n, uint64_t limit,
+		  struct vx_buf *stored, struct vx_buf **ret, struct vx_err *e)
+{
+	VX_AUTO_BUF struct vx_buf *at = vx_buf_ref(stored);
+	int err = at ? 0 : vx_fail(e, -ENOMEM, "no memory for a chunk");
+
+	for (unsigned i = 0; err == 0 && i < n; i++) {
+		uint64_t room = limit;
+
+		for (unsigned k = n; k-- > i + 1;)
+			room = link_packed_max(link[k], room);
+		err = undo_link(pool, link[i], room, &at, e);
+	}
+	if (err == 0)
+		*ret = vx_steal(at);
+	return err;
+}
+
 /* ---- cutting a part out ---- */
 
 /* Where the voxels of the chunk's corner lie, and how many are there along x, y, z and channel. */

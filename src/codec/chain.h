@@ -51,6 +51,13 @@ struct vx_chain {
 /* Whether all of it holds together; asked once, when a volume is opened. -EFBIG, -EINVAL and a sentence. */
 int vx_chain_check(const struct vx_chain *c, struct vx_err *e);
 
+/* Undoes compressors and checksums around bytes of no fixed length: no more than `limit` of them come out of each. *ret
+ * is one reference, to `stored` itself where there was nothing to undo. */
+int vx_links_undo(struct vx_pool *pool, const enum vx_link_kind *link, unsigned n, uint64_t limit,
+		  struct vx_buf *stored, struct vx_buf **ret, struct vx_err *e);
+/* The most bytes into which a sound writer packs `bytes`. */
+uint64_t vx_link_packed_max(enum vx_link_kind kind, uint64_t bytes);
+
 /* "zarr" and "n5" volumes use this codec; its form's params are a struct vx_chain that vx_chain_check found good, and
  * the form is no larger than its shape along any axis. It is not in the table of names.
  *

@@ -29,6 +29,15 @@ static bool put_string(FILE *f, const char *s)
 	return quoted && fputs(quoted, f) >= 0;
 }
 
+/* null for what the metadata does not say. */
+static bool put_known(FILE *f, const char *s)
+{
+	if (s[0])
+		return put_string(f, s);
+	fputs("null", f);
+	return true;
+}
+
 static bool put_member(FILE *f, const char *name, const char *value)
 {
 	bool ok;
@@ -102,9 +111,10 @@ static void put_geometry(FILE *f, const struct vx_scale *s, const char *between)
 	fputs(between, f);
 }
 
+/* Precomputed's names in their one spelling; Zarr's and N5's lists of codecs as they are. */
 static bool put_encoding(FILE *f, const struct vx_scale *s)
 {
-	const char *name = s->codec ? s->codec->name : s->encoding;
+	const char *name = s->codec && s->codec == vx_codec_find(s->codec->name) ? s->codec->name : s->encoding;
 
 	fputs("\"encoding\": ", f);
 	if (name)
@@ -164,7 +174,57 @@ static void put_shape(FILE *f, const struct vx_volume *v, const struct vx_scale 
 	fprintf(f, "  \"box\": \"%s\",\n  \"bytes\": %" PRIu64 ",\n  ", box, bytes);
 }
 
-static bool put_document(FILE *f, const struct vx_volume *v, unsigned scale, const char *name, const char *source)
+static const char *role_name(enum vx_role r)
+{
+	static const char *const names[] = {
+	    [VX_ROLE_X] = "x",       [VX_ROLE_Y] = "y",       [VX_ROLE_Z] = "z", [VX_ROLE_CHANNEL] = "channel",
+	    [VX_ROLE_TIME] = "time", [VX_ROLE_NONE] = "none",
+	};
+
+	return names[r];
+}
+
+/* What the axes of the stored arrays are called, and what they became. */
+static bool put_axes(FILE *f, const struct vx_volume *v)
+{
+	bool ok = true;
+
+	fputs("  \"axes\": ", f);
+	if (!v->naxes)
+		fputs("null", f);
+	for (unsigned i = 0; ok && i < v->naxes; i++) {
+		fputs(i ? ", {\"name\": " : "[{\"name\": ", f);
+		ok = put_known(f, v->axis[i].name);
+		fprintf(f, ", \"is\": \"%s\", \"unit\": ", role_name(v->axis[i].role));
+		ok = ok && put_known(f, v->axis[i].unit);
+		fputs(i + 1 < v->naxes ? "}" : "}]", f);
+	}
+	fputs(",\n", f);
+	return ok;
+}
+
+static bool put_times(FILE *f, const struct vx_volume *v, uint32_t time)
+{
+	bool ok;
+
+	fprintf(f, "  \"times\": %" PRIu32 ",\n  \"time\": ", v->times);
+	if (time == VX_ALL_TIMES)
+		fputs("null", f);
+	else
+		fprintf(f, "%" PRIu32, time);
+	fputs(",\n  \"time_step\": ", f);
+	if (v->time_step > 0)
+		put_real(f, v->time_step);
+	else
+		fputs("null", f);
+	fputs(",\n  \"time_unit\": ", f);
+	ok = put_known(f, v->time_unit);
+	fputs(",\n", f);
+	return ok;
+}
+
+static bool put_document(FILE *f, const struct vx_volume *v, unsigned scale, uint32_t time, const char *name,
+			 const char *source)
 {
 	const struct vx_scale *s = &v->scales[scale];
 	bool ok;
@@ -176,7 +236,11 @@ static bool put_document(FILE *f, const struct vx_volume *v, unsigned scale, con
 	fprintf(f, "  \"channels\": %" PRIu32 ",\n  \"scale\": %u,\n  ", v->channels, scale);
 	ok = ok && put_state(f, s, ",\n  ");
 	fputs(",\n", f);
+	ok = ok && put_axes(f, v) && put_times(f, v, time);
 	put_shape(f, v, s);
+	fputs("\"voxel_unit\": ", f);
+	ok = ok && put_known(f, v->voxel_unit);
+	fputs(",\n  ", f);
 	put_geometry(f, s, ",\n  ");
 	ok = ok && put_encoding(f, s);
 	fputs(",\n  \"byte_order\": \"little\",\n  \"order\": \"x fastest, then y, z, channel\",\n  \"scales\": [\n",
@@ -189,7 +253,7 @@ static bool put_document(FILE *f, const struct vx_volume *v, unsigned scale, con
 	return ok && !ferror(f);
 }
 
-char *vx_info_json(const struct vx_volume *v, unsigned scale, const char *name, const char *source)
+char *vx_info_json(const struct vx_volume *v, unsigned scale, uint32_t time, const char *name, const char *source)
 {
 	char *text = NULL;
 	size_t len;
@@ -200,7 +264,7 @@ char *vx_info_json(const struct vx_volume *v, unsigned scale, const char *name, 
 	f = open_memstream(&text, &len);
 	if (!f)
 		return NULL;
-	ok = put_document(f, v, scale, name, source);
+	ok = put_document(f, v, scale, time, name, source);
 	if (fclose(f) || !ok) {
 		free(text);
 		return NULL;

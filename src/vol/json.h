@@ -12,7 +12,7 @@
 
 struct vx_json {
 	const json_t *value;
-	char path[64]; /* "" for the document; members are named by our code, so it is short */
+	char path[192]; /* "" for the document; members are named by our code, so it is short */
 };
 
 /* A string that came from outside, as error sentences show it: in quotes and cut where it is long. */
@@ -26,6 +26,11 @@ struct vx_quote vx_quote(const char *s);
  * vx_json_free. */
 int vx_json_parse(const char *what, const char *text, size_t len, size_t max_len, struct vx_json *ret,
 		  struct vx_err *e);
+/* The same for documents as Python writes them: bare NaN, Infinity and -Infinity, and numbers beyond the range of a
+ * double, are read as the strings "NaN", "Infinity" and "-Infinity"; integers beyond 64 bits with a sign as strings of
+ * their digits. Other integers keep every digit. */
+int vx_json_parse_loose(const char *what, const char *text, size_t len, size_t max_len, struct vx_json *ret,
+			struct vx_err *e);
 void vx_json_free(struct vx_json *document);
 #define VX_AUTO_JSON VX_CLEANUP(vx_json_free)
 
@@ -43,6 +48,11 @@ int vx_json_string(const struct vx_json *j, const char **ret, struct vx_err *e);
 /* A whole number within [min, max], both at most 2^53 in absolute value; "4.0" is one. */
 int vx_json_int(const struct vx_json *j, int64_t min, int64_t max, int64_t *ret, struct vx_err *e);
 int vx_json_int3(const struct vx_json *j, int64_t min, int64_t max, int64_t ret[3], struct vx_err *e);
+/* A finite number. */
+int vx_json_real(const struct vx_json *j, double *ret, struct vx_err *e);
+int vx_json_bool(const struct vx_json *j, bool *ret, struct vx_err *e);
+/* -EBADMSG and a sentence that names the first member of the object that is not in `known`, which NULL ends. */
+int vx_json_no_others(const struct vx_json *object, const char *const *known, struct vx_err *e);
 /* Three finite numbers above 0. */
 int vx_json_positive3(const struct vx_json *j, double ret[3], struct vx_err *e);
 

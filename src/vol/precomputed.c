@@ -479,6 +479,8 @@ int vx_precomputed_parse(const char *json, size_t len, struct vx_volume **ret, s
 	if (!v)
 		return no_memory(e);
 	v->format = &vx_format_precomputed;
+	v->times = 1;
+	strcpy(v->voxel_unit, "nm");
 	if ((r = check_is_volume(&top, e)) < 0 || (r = parse_head(&top, v, e)) < 0 ||
 	    (r = parse_scales(&top, v, e)) < 0)
 		return r;

@@ -143,7 +143,7 @@ static uint64_t precomputed_base(const struct vx_sharding *s)
 
 static uint64_t zarr_entries(const struct vx_sharding *s)
 {
-	return s->cells[0] * s->cells[1] * s->cells[2] * s->slabs;
+	return s->cells[0] * s->cells[1] * s->cells[2] * s->slabs * (s->times ? s->times : 1);
 }
 
 static uint64_t zarr_index_bytes(const struct vx_sharding *s)
@@ -178,7 +178,12 @@ static int check_zarr(const struct vx_sharding *s, struct vx_err *e)
 		if (!vx_mul_u64(n, s->cells[d], &n) || n > VX_MAX_SHARD_INDEX_BYTES / ROOT_ENTRY)
 			return vx_fail(e, -EFBIG, "the index of a shard has more than %" PRIu64 " bytes",
 				       (uint64_t)VX_MAX_SHARD_INDEX_BYTES);
+	if (s->times && (!s->chunk_t || !vx_mul_u64(n, s->times, &n) || n > VX_MAX_SHARD_INDEX_BYTES / ROOT_ENTRY))
+		return vx_fail(e, -EFBIG, "the index of a shard has more than %" PRIu64 " bytes",
+			       (uint64_t)VX_MAX_SHARD_INDEX_BYTES);
 	if (!vx_mul_u64(s->slabs - 1, s->stride_c, &last))
+		last = UINT64_MAX;
+	if (s->times && (!vx_mul_u64(s->times - 1, s->stride_t, &step) || !vx_add_u64(last, step, &last)))
 		last = UINT64_MAX;
 	for (int d = 0; d < 3; d++)
 		if (!vx_mul_u64(s->cells[d] - 1, s->stride[d], &step) || !vx_add_u64(last, step, &last))

@@ -26,6 +26,10 @@ struct vx_sharding {
 	uint64_t cells[3], stride[3];
 	uint32_t slabs;
 	uint64_t stride_c;
+	/* Several time points of one shard: chunks have chunk_t of them each, a shard `times` chunks one after another,
+	 * whose entries are stride_t apart. 0: one. */
+	uint32_t chunk_t, times;
+	uint64_t stride_t;
 	bool index_at_end, index_big_endian, index_crc32c;
 };
 
@@ -49,6 +53,13 @@ struct vx_shard_at {
 };
 void vx_shard_find(const struct vx_sharding *s, const uint64_t cells[3], const uint64_t cell[3], uint32_t slab,
 		   struct vx_shard_at *ret);
+
+/* Moves the entry to that of a time point. */
+static inline void vx_shard_find_time(const struct vx_sharding *s, uint32_t time, struct vx_shard_at *at)
+{
+	if (s->times)
+		at->chunk += time / s->chunk_t % s->times * s->stride_t;
+}
 
 /* "<key>/<hex>.shard"; the length, or -ENAMETOOLONG. Precomputed only. */
 int vx_shard_name(const struct vx_sharding *s, const char *key, uint64_t shard, char *ret, size_t size);

@@ -91,7 +91,8 @@ struct vx_chunk_form vx_scale_form(const struct vx_volume *v, const struct vx_sc
 				   const struct vx_cell *cell)
 {
 	struct vx_box box = vx_scale_cell_box(s, grid, cell->at);
-	struct vx_chunk_form f = {.width = vx_dtype_width(v->dtype), .params = s->params};
+	struct vx_chunk_form f = {.width = vx_dtype_width(v->dtype),
+				  .params = v->format && v->format->params ? v->format->params(s, cell) : s->params};
 	uint32_t first;
 
 	vx_scale_slab(v, s, grid, cell->slab, &first, &f.channels);

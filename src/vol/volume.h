@@ -24,11 +24,23 @@ struct vx_grid {
 	uint32_t slabs;    /* chunks along the channel axis */
 };
 
-/* One chunk: a cell of the grid, and a slab of its channels. */
+/* One chunk: a cell of the grid, and a slab of its channels. `time` is the time point it is wanted for: each is a
+ * coordinate space of its own, also where several lie in one chunk. */
 struct vx_cell {
 	uint64_t at[3];
 	uint32_t slab;
+	uint32_t time;
 };
+
+/* What an axis of a stored array became. */
+enum vx_role { VX_ROLE_NONE, VX_ROLE_X, VX_ROLE_Y, VX_ROLE_Z, VX_ROLE_CHANNEL, VX_ROLE_TIME };
+
+struct vx_axis {
+	char name[32], unit[32]; /* as the metadata says; "" where it says nothing */
+	enum vx_role role;       /* VX_ROLE_NONE: of length 1, left out */
+};
+
+#define VX_AXES_MAX 5
 
 struct vx_scale;
 
@@ -37,6 +49,8 @@ struct vx_format {
 	const char *name; /* "precomputed" */
 	/* The key of a chunk's object, relative to the volume's directory; the length, or -ENAMETOOLONG. */
 	int (*chunk_name)(const struct vx_scale *s, unsigned grid, const struct vx_cell *cell, char *ret, size_t size);
+	/* Optional: what the codec must know of a cell; else it is the scale's own params. */
+	const void *(*params)(const struct vx_scale *s, const struct vx_cell *cell);
 	bool packed_at_rest; /* objects may be packed beyond what the metadata says: by suffix or magic */
 	bool missing_fills;  /* a chunk that is not there is the fill value; else that is an error unless asked for */
 };
@@ -47,7 +61,7 @@ struct vx_scale {
 	char *key;            /* directory of the chunks, relative to the volume's, normalised, may begin with
 				 ../; "" is the volume's own */
 	struct vx_box bounds; /* voxel_offset and size; not empty */
-	double resolution[3]; /* nm */
+	double resolution[3]; /* in the volume's unit; 0: not known */
 	char *encoding;       /* as the metadata spells it: the name of a codec that may be unknown here */
 	const struct vx_codec *codec;
 	uint32_t block[3]; /* compressed_segmentation_block_size */
@@ -67,6 +81,12 @@ struct vx_volume {
 	char *type; /* "image" or "segmentation", as the metadata says */
 	enum vx_dtype dtype;
 	uint32_t channels;
+	uint32_t times;      /* time points, >= 1; every scale has them all */
+	double time_step;    /* between two of them, in time_unit; 0: not known */
+	char time_unit[32];  /* "" when the metadata names none */
+	char voxel_unit[32]; /* "nm" where the metadata's is understood, else as it says; "" when it says none */
+	unsigned naxes;      /* axes of the stored arrays, in their order; 0: the format has fixed ones */
+	struct vx_axis axis[VX_AXES_MAX];
 	unsigned nscales;
 	struct vx_scale *scales; /* 0 is the finest */
 };
@@ -114,8 +134,10 @@ bool vx_box_parse(const char *s, size_t len, struct vx_box *ret);
 int vx_box_print(const struct vx_box *b, char ret[VX_BOX_NAME_MAX]); /* returns the length */
 
 /* info.json of one scale of a volume, malloc'd text with a final newline; the schema is
- * tools/info.schema.json. Of a bad scale it says why, and null for what is not known. NULL when
- * memory is short. Bytes of `name` and `source` that are no UTF-8 are shown as "?". */
-char *vx_info_json(const struct vx_volume *v, unsigned scale, const char *name, const char *source);
+ * tools/info.schema.json. Of a bad scale it says why, and null for what is not known. `time` is the time point, or
+ * VX_ALL_TIMES for the folder that holds them. NULL when memory is short. Bytes of `name` and `source` that are no
+ * UTF-8 are shown as "?". */
+#define VX_ALL_TIMES UINT32_MAX
+char *vx_info_json(const struct vx_volume *v, unsigned scale, uint32_t time, const char *name, const char *source);
 
 #endif

@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 		if (i > 1) /* all have the same list of scales: twice is enough */
 			continue;
-		text = vx_info_json(v, i, "name", e.why);
+		text = vx_info_json(v, i, 0, "name", e.why);
 		must(text != NULL);
 		j = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 		must(j != NULL);

@@ -121,6 +121,7 @@ void vxr_add(struct vxr *r, struct vxr_volume *v)
 {
 	char path[200];
 	struct vx_source_spec spec = {.name = "v", .cloudpath = path, .fill_missing = r->opts.fill_missing};
+	struct vx_sources one = {.next_id = r->nvols};
 	struct vx_err e = {0};
 
 	if (r->opts.port)
@@ -128,8 +129,10 @@ void vxr_add(struct vxr *r, struct vxr_volume *v)
 			 strrchr(v->dir, '/') + 1);
 	else
 		snprintf(path, sizeof path, "precomputed://file://%s", v->dir);
-	ck_assert_msg(vx_source_open(&r->src[r->nvols], r->fetcher, r->nvols, &spec, &e) == 0, "%s", e.why);
+	ck_assert_msg(vx_sources_open(&one, r->fetcher, &spec, &e) == 0, "%s", e.why);
+	r->src[r->nvols] = one.at[0];
 	vxr_shards_patch(v, r->src[r->nvols]->meta);
+	free(one.at);
 	r->vol[r->nvols++] = v;
 }
 

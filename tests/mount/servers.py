@@ -79,7 +79,7 @@ NGINX = """
 daemon off; master_process off; worker_processes 1; pid {top}/pid; error_log {top}/error.txt;
 events {{ worker_connections 512; }}
 http {{
-    log_format short '$server_protocol $connection $status $uri';
+    log_format short '$server_protocol $connection $status $uri $body_bytes_sent';
     access_log {top}/access.txt short;
     client_body_temp_path {top}/a; proxy_temp_path {top}/b; fastcgi_temp_path {top}/c;
     uwsgi_temp_path {top}/d; scgi_temp_path {top}/e;
@@ -121,7 +121,7 @@ class Nginx:
     def requests(self):
         """[(protocol, connection, status, path)], of those that are over."""
         with open(self.top + "/access.txt") as f:
-            return [tuple(line.split(" ", 3)) for line in f.read().splitlines()]
+            return [tuple(line.split(" ")[:4]) for line in f.read().splitlines()]
 
     def _answers_or_died(self):
         if self.process.poll() is not None:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Volumes written by other programs: see tests/fixtures/README.md. All of them in one mount, by a JSON file."""
+"""Volumes written by other programs: see tests/fixtures/README.md. All of them in one mount, by a JSON file.
+
+Run by itself, this file prints what is covered, a line for each fixture.
+"""
 import errno
 import hashlib
 import json
@@ -20,6 +23,15 @@ def fixtures():
                 yield name, json.load(f)
 
 
+def is_precomputed(e):
+    return e["format"] == "precomputed"
+
+
+def members(name, e):
+    """(name in the mount, what is expected of it): a fixture may hold volumes inside its own."""
+    return [(name, e)] + [("%s-%s" % (name, a["subpath"].replace("/", "-")), a) for a in e.get("also", ())]
+
+
 def pairs(flat):
     return tuple(zip(flat[::2], flat[1::2]))
 
@@ -28,19 +40,21 @@ def overlap(a, b):
     return all(p < s and r < q for (p, q), (r, s) in zip(pairs(a), pairs(b)))
 
 
-def mount_all(t, base, options="", missing=None):
-    """Every fixture under its own name, with its own mount options unless `missing` says otherwise."""
+def mount_all(t, base, options="", missing=None, prefix=True):
+    """Every fixture under its own name, with its own mount options unless `missing` says otherwise. Without `prefix` the
+    format has to be found out."""
     config = t.name("config") + ".json"
     volumes = []
     mounted = [(n, e) for n, e in fixtures() if "optional" not in e or not lacks(t, e["optional"])]
     for name, e in mounted:
-        v = {"source": "precomputed://%s/%s/volume" % (base, name), "name": name}
+        v = {"source": "%s%s/%s/volume" % (e.get("cloudpath", "precomputed") + "://" if prefix else "", base, name),
+             "name": name}
         wish = missing or ("fill" if "missing=fill" in e.get("mount_options", "") else None)
         volumes.append(dict(v, missing=wish) if wish else v)
     with open(config, "w") as f:
         json.dump({"volumes": volumes}, f)
     m = t.mount(config, options)
-    equal(set(os.listdir(m.path)) - {".voxfs"}, {n for n, _ in mounted})
+    equal(set(os.listdir(m.path)) - {".voxfs"}, {n for f in mounted for n, _ in members(*f)})
     m.fixtures = mounted
     return m
 
@@ -79,7 +93,7 @@ def check_boxes(m, name, expect, skip=()):
             equal(os.stat(path).st_size, b["bytes"], path)
             if any(overlap(b["box"], hole) for hole in skip):
                 fails(errno.ENODATA, digest, path)
-            elif expect["tolerance"]:
+            elif expect.get("tolerance"):
                 close(name, expect, scale, b["box"], read_file(path))
             else:
                 equal(digest(path), b["sha256"], path)
@@ -101,12 +115,13 @@ def check_damage(m, name, expect):
 def check_all(m):
     n = 0
     for name, expect in m.fixtures:
-        n += check_boxes(m, name, expect)
+        for inner, x in members(name, expect):
+            n += check_boxes(m, inner, x)
         check_damage(m, name, expect)
         n += check_boxes(m, name, expect)  # failures spoil nothing
-        for box in expect.get("missing", ()):
+        for box in expect.get("missing", ()) if is_precomputed(expect) else ():
             equal(set(read_file(file_of(m, name, expect["scales"][0], box))), {0}, "a missing chunk of " + name)
-    assert n > 300, n
+    assert n > 2500, n
 
 
 def test_optional_libraries(t):
@@ -130,6 +145,10 @@ def test_through_http(t):
     check_all(mount_all(t, t.faultd(TOP).url.replace("precomputed://", ""), "tries=2"))
 
 
+def test_formats_are_found_out(t):
+    check_all(mount_all(t, "file://" + os.path.realpath(TOP), prefix=False))
+
+
 def test_through_page_cache(t):
     check_all(mount_all(t, "file://" + os.path.realpath(TOP), "zerocopy=off"))
 
@@ -142,7 +161,7 @@ def test_missing_is_an_error(t):
     m = mount_all(t, "file://" + os.path.realpath(TOP), missing="error")
     seen = 0
     for name, expect in m.fixtures:
-        holes = expect.get("missing", ())
+        holes = expect.get("missing", ()) if is_precomputed(expect) else ()
         check_boxes(m, name, expect, holes)
         for box in holes:
             fails(errno.ENODATA, digest, file_of(m, name, expect["scales"][0], box))
@@ -152,12 +171,29 @@ def test_missing_is_an_error(t):
 
 def test_metadata(t):
     m = mount_all(t, "file://" + os.path.realpath(TOP))
-    for name, expect in m.fixtures:
-        for scale in expect["scales"]:
-            info = json.loads(read_file(os.path.join(m.path, name, scale["dir"], "info.json")))
-            equal(info["dtype"], expect["dtype"], name)
-            equal(info["channels"], expect["channels"], name)
-            equal([info["shape"][a] for a in "xyz"], scale["size"], name)
-            equal(info["voxel_offset"], scale["voxel_offset"], name)
-            equal(info["voxel_size"], scale["resolution"], name)
-            assert scale["chunk"] in info["chunk_sizes"], name
+    for fixture in m.fixtures:
+        for name, expect in members(*fixture):
+            for scale in expect["scales"]:
+                check_info(json.loads(read_file(os.path.join(m.path, name, scale["dir"], "info.json"))), name, expect, scale)
+
+
+def check_info(info, name, expect, scale):
+    equal(info["dtype"], expect["dtype"], name)
+    equal(info["channels"], expect["channels"], name)
+    equal([info["shape"][a] for a in "xyz"], scale["size"], name)
+    equal(info["voxel_offset"], scale["voxel_offset"], name)
+    if "resolution" in scale:
+        equal(info["voxel_size"], scale["resolution"], name)
+        equal(info["voxel_unit"], "nm", name)
+    else:
+        equal((info["voxel_size"], info["voxel_unit"]), (None, None), name)
+    equal(info["time"], scale.get("time", 0), name)
+    equal(info["times"], 1 + max(s.get("time", 0) for s in expect["scales"]), name)
+    clipped = [list(map(min, c, scale["size"])) for c in info["chunk_sizes"]]  # z5py clips what it puts down
+    assert list(map(min, scale["chunk"], scale["size"])) in clipped, name
+
+
+if __name__ == "__main__":
+    for fixture_name, about in fixtures():
+        print("%-28s %-13s %-8s %-22s %s" % (fixture_name, about["format"], about["dtype"], about["writer"],
+                                             "; ".join(about["features"])))

@@ -25,7 +25,7 @@ static int dump(const char *path)
 		return 1;
 	}
 	for (unsigned i = 0; i < v->nscales; i++) {
-		char *json = vx_info_json(v, i, "caf\xc3\xa9 \"\\\n", path);
+		char *json = vx_info_json(v, i, 0, "caf\xc3\xa9 \"\\\n", path);
 
 		if (!json)
 			return 1;

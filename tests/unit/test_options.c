@@ -56,6 +56,8 @@ START_TEST(defaults)
 	ck_assert(!o.runas && !o.sandbox_probe);
 	ck_assert(!o.foreground && !o.fake && !o.fill_missing && !o.allow_other && !o.debug && !o.sloppy);
 	ck_assert(o.zerocopy == VX_ZEROCOPY_AUTO && o.policy == VX_POLICY_AFFINITY);
+	ck_assert(!o.diskcache && !o.diskcache_size && o.diskcache_percent == 10);
+	ck_assert(o.diskcache_check == VX_CHECK_NEVER);
 }
 END_TEST
 
@@ -83,6 +85,22 @@ START_TEST(every_option)
 	ck_assert_uint_eq(o.eager, 256 << 10); /* a quarter of the cache that was asked for */
 	ck_assert_int_eq(with("zerocopy=auto,policy=affinity,eager=0"), 0);
 	ck_assert_uint_eq(o.eager, 0);
+}
+END_TEST
+
+START_TEST(disk_cache)
+{
+	ck_assert_int_eq(with("diskcache=/var/cache/v,diskcache_size=2G,diskcache_check=mount"), 0);
+	ck_assert_str_eq(o.diskcache, "/var/cache/v");
+	ck_assert(o.diskcache_size == 2 * GIB && o.diskcache_percent == 0 && o.diskcache_check == VX_CHECK_MOUNT);
+	ck_assert_int_eq(with("diskcache=a,diskcache=b,diskcache_size=2G,diskcache_size=7.5%,diskcache_check=1.5"), 0);
+	ck_assert_str_eq(o.diskcache, "b");
+	ck_assert(o.diskcache_size == 0 && o.diskcache_percent == 7.5 && o.diskcache_check == 1500000000);
+	ck_assert_int_eq(with("diskcache=b,diskcache_size=5%,diskcache_size=1M,diskcache_check=0"), 0);
+	ck_assert(o.diskcache_size == 1 << 20 && o.diskcache_percent == 0 && o.diskcache_check == 0);
+	ck_assert_int_eq(with("diskcache=b,diskcache_check=0,diskcache_check=never"), 0);
+	ck_assert(o.diskcache_percent == 10 && o.diskcache_check == VX_CHECK_NEVER);
+	ck_assert_int_eq(parse("voxfs -s src /mnt -o diskcache_size=1G"), 0);
 }
 END_TEST
 
@@ -163,6 +181,23 @@ static const char *const bad[][2] = {
     {"debug=1", "debug"},
     {"allow_other=yes", "allow_other"},
     {"=1G", "\"\""},
+    {"diskcache", "diskcache"},
+    {"diskcache=", "diskcache"},
+    {"diskcache_size=1G", "diskcache="},
+    {"diskcache_size=10%", "diskcache="},
+    {"diskcache_check=never", "diskcache="},
+    {"diskcache=a,diskcache_size=1000", "diskcache_size=1000"},
+    {"diskcache=a,diskcache_size=%", "diskcache_size=%"},
+    {"diskcache=a,diskcache_size=0%", "diskcache_size=0%"},
+    {"diskcache=a,diskcache_size=101%", "diskcache_size=101%"},
+    {"diskcache=a,diskcache_size=1x%", "diskcache_size=1x%"},
+    {"diskcache=a,diskcache_size=1e999%", "diskcache_size"},
+    {"diskcache=a,diskcache_size=lots", "diskcache_size=lots"},
+    {"diskcache=a,diskcache_check=", "diskcache_check"},
+    {"diskcache=a,diskcache_check=always", "diskcache_check=always"},
+    {"diskcache=a,diskcache_check=-1", "diskcache_check=-1"},
+    {"diskcache=a,diskcache_check=1s", "diskcache_check=1s"},
+    {"diskcache=a,diskcache_check=1e999", "diskcache_check"},
 };
 
 START_TEST(mistakes)
@@ -269,6 +304,7 @@ int main(void)
 	tcase_add_checked_fixture(t, NULL, end);
 	tcase_add_test(t, defaults);
 	tcase_add_test(t, every_option);
+	tcase_add_test(t, disk_cache);
 	tcase_add_test(t, lists);
 	tcase_add_loop_test(t, mistakes, 0, VX_ARRAY_LEN(bad));
 	tcase_add_test(t, wrong_lines);

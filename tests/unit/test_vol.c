@@ -442,7 +442,7 @@ END_TEST
 
 static json_t *info_json(const struct vx_volume *v, unsigned scale, const char *name, const char *source)
 {
-	VX_AUTO_FREE char *text = vx_info_json(v, scale, name, source);
+	VX_AUTO_FREE char *text = vx_info_json(v, scale, 0, name, source);
 	json_error_t err;
 	json_t *j;
 

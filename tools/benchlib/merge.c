@@ -47,6 +47,7 @@ static void start(struct rig *g, const struct bench_args *a)
 				    .merge_tasks = (unsigned)bench_number(a, "tasks", VX_MERGE_TASKS)};
 	struct vx_source_spec spec = {.name = "v", .cloudpath = bench_text(a, "url", NULL)};
 	struct vx_fetch_opts fo;
+	struct vx_sources one = {0};
 	struct vx_err e = {0};
 
 	vx_fetch_opts_default(&fo);
@@ -55,7 +56,9 @@ static void start(struct rig *g, const struct bench_args *a)
 	must(vx_fetcher_new(&g->fetcher, &fo, g->pool, &e), &e);
 	must(vx_cache_new(&g->cache, TINY_CACHE, g->pool, NULL, &e), &e);
 	must(vx_engine_new(&g->engine, &eo, g->cache, g->pool, &e), &e);
-	must(vx_source_open(&g->src, g->fetcher, 0, &spec, &e), &e);
+	must(vx_sources_open(&one, g->fetcher, &spec, &e), &e);
+	g->src = one.at[0];
+	free(one.at);
 }
 
 static void stop(struct rig *g)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boxes that are not resident, against bare loops. Each round mounts anew, so that voxfs has nothing; the files lie in
 the page cache for both."""
+import itertools
 import random
+import time
 
-from benchlib.procs import CONNECTIONS, Mount
+from benchlib.procs import CONNECTIONS, Failed, Mount
 from benchlib.table import Row, median
 
 MIB = 1 << 20
@@ -87,6 +89,29 @@ def cold_http(b):
     ours, drop = in_turns(b, lambda: cold_read(b, base, [CUBE]),
                           lambda: bare(b, "http", v, CUBE, base, connections=CONNECTIONS))
     yield speed_row("cold-http", "cold 512^3 uint8 over nginx; libcurl multi, bytes dropped", ours, drop, 0.7)
+
+
+def fill_disk_cache(b, url, options):
+    """An octant at a time, each less than what may wait to be written."""
+    with Mount(b.stage, url, cache="1G", eager="1G", **options) as m:
+        for x, y, z in itertools.product((0, 256), repeat=3):
+            b.stage.tool("open", m.box(f"{x}-{x + 256}_{y}-{y + 256}_{z}-{z + 256}") + "\n")
+            while m.stats()["diskcache"]["waiting_bytes"]:
+                time.sleep(0.01)
+    with Mount(b.stage, url, cache="1G", eager="1G", **options) as m:
+        b.stage.tool("open", m.box(CUBE) + "\n")
+        if m.stats()["diskcache"]["misses"]:
+            raise Failed("the disk did not take all chunks")
+
+
+def disk_cache(b):
+    """The baseline reads the same bytes from files that lie in the page cache too, and checks nothing."""
+    v, base = b.vol["grey"], b.vol["grey"].at(b.server().url)
+    options = {"diskcache": b.stage.path("diskcache"), "diskcache_size": "4G"}
+    fill_disk_cache(b, base, options)
+    ours, touched = in_turns(b, lambda: cold_read(b, base, [CUBE], **options), lambda: bare(b, "file", v, CUBE))
+    yield speed_row("disk-cache", "512^3 uint8, all in the disk cache; pread + memcpy of the same bytes", ours, touched,
+                    None)
 
 
 def cold_http_gzip(b):
