@@ -296,9 +296,10 @@ static int nothing_found(const struct vx_opening *o, struct vx_err *e)
 		"has neither `zarr.json` nor `.zarray`, `.zattrs` or `.zgroup`: neither an array nor a group of Zarr",
 	    [VX_ZARR2] = "has neither `.zarray` nor `.zattrs` or `.zgroup`: neither an array nor a group of Zarr v2",
 	    [VX_ZARR3] = "has no `zarr.json`: neither an array nor a group of Zarr v3",
-	    [VX_N5] = "has no `attributes.json` of a dataset, and no s0 or setup0 with one: no dataset or group of N5",
-	    [VX_ANY_FORMAT] = "is no volume: there is no `info` (Precomputed), no `zarr.json`, `.zarray`, `.zattrs` or "
-			      "`.zgroup` (Zarr), and no `attributes.json` (N5)",
+	    [VX_N5] = "has no `attributes.json` of a dataset, and no s0 with one: no dataset or group of N5",
+	    [VX_ANY_FORMAT] =
+		("is no volume: there is no `info` (Precomputed), no `zarr.json`, `.zarray`, `.zattrs` or "
+		 "`.zgroup` (Zarr), and no `attributes.json` (N5)"),
 	};
 	const char *slash = o->path.inner[0] ? "/" : "";
 

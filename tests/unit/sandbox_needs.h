@@ -262,12 +262,12 @@ static int do_zoneinfo(const struct world *w)
 	return localtime_r(&now, &tm) ? 0 : -EINVAL;
 }
 
-#define NEEDS(X)                                                                                                   \
-	X(thread)                                                                                                  \
-	X(resolve)                                                                                                 \
-	X(resolve_dns)                                                                                             \
-	X(connect)                                                                                                 \
-	X(wait) X(object) X(lease) X(memfd) X(source) X(disk_cache) X(priority) X(name) X(own_signal) X(wake_pair) \
-	    X(zoneinfo)
+#define NEEDS(X)       \
+	X(thread)      \
+	X(resolve)     \
+	X(resolve_dns) \
+	X(connect)     \
+	X(wait)        \
+	X(object) X(lease) X(memfd) X(source) X(disk_cache) X(priority) X(name) X(own_signal) X(wake_pair) X(zoneinfo)
 
 #endif
