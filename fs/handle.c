@@ -16,6 +16,7 @@ struct other {
 	struct vx_link link;
 	uint64_t fh;
 	void *p;
+	void (*destroy)(void *p);
 };
 
 struct open_box {
@@ -59,6 +60,8 @@ void vx_handles_free(struct vx_handles **ph)
 			struct other *o = vx_list_entry(h->others[i].next, struct other, link);
 
 			vx_list_remove(&o->link);
+			if (o->destroy)
+				o->destroy(o->p);
 			free(o);
 		}
 	pthread_mutex_destroy(&h->mtx);
@@ -248,7 +251,7 @@ static struct other *find_locked(struct vx_handles *h, uint64_t fh)
 	return NULL;
 }
 
-static bool add_locked(struct vx_handles *h, uint64_t fh, void *p)
+static bool add_locked(struct vx_handles *h, uint64_t fh, void *p, void (*destroy)(void *p))
 {
 	struct other *o = p ? calloc(1, sizeof *o) : NULL;
 
@@ -256,17 +259,18 @@ static bool add_locked(struct vx_handles *h, uint64_t fh, void *p)
 		return false;
 	o->fh = fh;
 	o->p = p;
+	o->destroy = destroy;
 	vx_list_push_back(bucket(h, fh), &o->link);
 	return true;
 }
 
-uint64_t vx_handles_put(struct vx_handles *h, void *p)
+uint64_t vx_handles_put(struct vx_handles *h, void *p, void (*destroy)(void *p))
 {
 	uint64_t fh;
 
 	pthread_mutex_lock(&h->mtx);
 	fh = h->starts | (++h->count & UINT32_MAX);
-	if (!add_locked(h, fh, p))
+	if (!add_locked(h, fh, p, destroy))
 		fh = 0;
 	pthread_mutex_unlock(&h->mtx);
 	return fh;
@@ -274,10 +278,11 @@ uint64_t vx_handles_put(struct vx_handles *h, void *p)
 
 void *vx_handles_get(struct vx_handles *h, uint64_t fh)
 {
-	return vx_handles_get_or(h, fh, NULL, NULL);
+	return vx_handles_get_or(h, fh, NULL, NULL, NULL);
 }
 
-void *vx_handles_get_or(struct vx_handles *h, uint64_t fh, void *(*make)(void *ctx), void *ctx)
+void *vx_handles_get_or(struct vx_handles *h, uint64_t fh, void *(*make)(void *ctx), void *ctx,
+			void (*destroy)(void *p))
 {
 	struct other *o;
 	void *p;
@@ -286,7 +291,7 @@ void *vx_handles_get_or(struct vx_handles *h, uint64_t fh, void *(*make)(void *c
 	o = find_locked(h, fh);
 	p = o ? o->p : make ? make(ctx) : NULL;
 	if (!o && p)
-		(void)add_locked(h, fh, p); /* else it lives until the mount ends */
+		(void)add_locked(h, fh, p, destroy); /* else it lives until the mount ends */
 	pthread_mutex_unlock(&h->mtx);
 	return p;
 }
