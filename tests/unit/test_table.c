@@ -5,6 +5,12 @@
 #include "arena/table.h"
 #include "crash_step.h"
 
+#if defined(__SANITIZE_THREAD__)
+#define TSAN 1
+#else
+#define TSAN 0
+#endif
+
 static int table_fd(void)
 {
 	struct vx_err e;
@@ -786,12 +792,12 @@ int main(void)
 
 	tcase_set_timeout(c, 200);
 	tcase_set_timeout(t, 60);
-#if !defined(__SANITIZE_THREAD__) /* its threads cannot be traced */
-	tcase_add_test(c, a_death_at_any_instruction);
-	tcase_add_test(c, a_death_of_the_one_who_recovers);
-	tcase_add_test(c, marks_are_of_one_chunk);
-	tcase_add_test(c, counting_is_of_one_chunk);
-#endif
+	if (!TSAN) { /* which does not let itself be traced */
+		tcase_add_test(c, a_death_at_any_instruction);
+		tcase_add_test(c, a_death_of_the_one_who_recovers);
+		tcase_add_test(c, marks_are_of_one_chunk);
+		tcase_add_test(c, counting_is_of_one_chunk);
+	}
 	tcase_add_test(t, who_is_to_blame);
 	tcase_add_test(t, the_next_server_reads_it);
 	tcase_add_test(t, what_is_refused_is_free);
