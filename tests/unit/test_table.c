@@ -274,7 +274,7 @@ START_TEST(a_death_at_any_instruction)
 	expect(&s);
 	states = vxc_step(fd, tell, crashed, &s);
 	ck_assert_uint_eq(s.reached, s.n - 1);
-	ck_assert_uint_gt(states, 60); /* it did look in between */
+	ck_assert_uint_gt(states, 40); /* it did look in between */
 	vx_table_detach(&s.t);
 	close(fd);
 }
