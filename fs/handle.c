@@ -108,8 +108,9 @@ static bool take_slot_locked(struct vx_handles *h, uint32_t *ret)
 	return make_room_locked(h, *ret);
 }
 
-static void write_down(struct vx_handles *h, uint32_t slot, const struct vx_cbox *b, uint64_t unique,
-		       uint32_t generation)
+/* Under the lock: who looks for a request that is sent again reads the records. */
+static void write_down_locked(struct vx_handles *h, uint32_t slot, const struct vx_cbox *b, uint64_t unique,
+			      uint32_t generation)
 {
 	struct vx_table_handle *r = vx_table_at(h->table, VX_TABLE_HANDLES, slot);
 
@@ -133,6 +134,8 @@ uint64_t vx_handles_open_box(struct vx_handles *h, struct vx_cbox *b, uint64_t u
 	pthread_mutex_lock(&h->mtx);
 	if (r ? make_room_locked(h, slot) : take_slot_locked(h, &slot)) {
 		generation = ((r ? r->generation : h->boxes[slot].generation) + 1) % GENERATIONS;
+		if (r)
+			write_down_locked(h, slot, b, unique, generation);
 		h->boxes[slot] = (struct open_box){.box = b, .generation = generation};
 	} else {
 		generation = GENERATIONS;
@@ -143,8 +146,6 @@ uint64_t vx_handles_open_box(struct vx_handles *h, struct vx_cbox *b, uint64_t u
 			vx_table_give(h->table, VX_TABLE_HANDLES, slot);
 		return 0;
 	}
-	if (r)
-		write_down(h, slot, b, unique, generation);
 	return box_handle(slot, generation);
 }
 
