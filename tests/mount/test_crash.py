@@ -261,6 +261,19 @@ def test_upgrade(t):
     equal(r.returncode, 32)
 
 
+@takes(200)
+def test_stopped_server(t):
+    """A server that says nothing any more is taken for dead."""
+    v = t.volume(**VOLUME)
+    m = t.mount(v, "timeout=1")
+    m.check(box(1))
+    os.kill(server_of(m), signal.SIGSTOP)
+    m.check(box(2))
+    equal(m.stats("server.starts"), 2)
+    m.check(box(1))
+    assert "the server has said nothing" in m.said(), m.said()
+
+
 def test_unmounted_while_dead(t):
     """umount works whatever the server is doing, or whether there is one."""
     v = t.volume(**VOLUME)
