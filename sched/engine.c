@@ -75,11 +75,19 @@ struct vx_task *vx_task_find_locked(struct vx_engine *g, const struct vx_cell_ke
 	return NULL;
 }
 
+void vx_task_let_go_locked(struct vx_engine *g, struct vx_task *t)
+{
+	vx_assert_held(&g->mtx);
+	g->arrived_bytes -= t->held;
+	t->held = 0;
+}
+
 void vx_task_free_locked(struct vx_engine *g, struct vx_task *t)
 {
 	vx_assert_held(&g->mtx);
 	assert(vx_list_empty(&t->parts) && !t->request && !t->item.client);
 	vx_list_remove(&t->in_table);
+	vx_task_let_go_locked(g, t);
 	vx_buf_put(t->got.body);
 	vx_shard_leave_locked(t);
 	spare_put(&g->spare_tasks, t);
@@ -116,8 +124,10 @@ static void set_stage_locked(struct vx_engine *g, struct vx_task *t, enum vx_tas
 	vx_engine_wake_locked(g, 1);
 }
 
-void vx_task_arrived_locked(struct vx_engine *g, struct vx_task *t)
+void vx_task_arrived_locked(struct vx_engine *g, struct vx_task *t, uint64_t held)
 {
+	t->held = held;
+	g->arrived_bytes += held;
 	set_stage_locked(g, t, VX_TASK_ARRIVED);
 }
 
