@@ -116,24 +116,22 @@ static void drop_task_locked(struct vx_engine *g, struct vx_task *t)
 	vx_task_free_locked(g, t);
 }
 
-static void set_stage_locked(struct vx_engine *g, struct vx_task *t, enum vx_task_state state)
+void vx_task_arrived_locked(struct vx_engine *g, struct vx_task *t, uint64_t held)
 {
-	t->state = state;
+	t->held = held;
+	g->arrived_bytes += held;
+	t->state = VX_TASK_ARRIVED;
 	if (enqueue_locked(g, t) < 0)
 		drop_task_locked(g, t);
 	vx_engine_wake_locked(g, 1);
 }
 
-void vx_task_arrived_locked(struct vx_engine *g, struct vx_task *t, uint64_t held)
-{
-	t->held = held;
-	g->arrived_bytes += held;
-	set_stage_locked(g, t, VX_TASK_ARRIVED);
-}
-
 void vx_task_requeue_locked(struct vx_engine *g, struct vx_task *t)
 {
-	set_stage_locked(g, t, VX_TASK_QUEUED);
+	t->state = VX_TASK_QUEUED;
+	if (vx_tq_push(vx_task_queue(g, t), &t->item, t->client) < 0)
+		drop_task_locked(g, t);
+	vx_engine_wake_locked(g, 1);
 }
 
 void vx_task_put_back_locked(struct vx_engine *g, struct vx_task *t)

@@ -124,7 +124,8 @@ void vx_task_let_go_locked(struct vx_engine *g, struct vx_task *t);
 void vx_parts_settle_locked(struct vx_engine *g, struct vx_link *parts, const struct vx_err *e, struct vx_link *ended);
 /* The same with one failure for all. */
 void vx_parts_fail_locked(struct vx_engine *g, struct vx_link *parts, const struct vx_err *e, struct vx_link *ended);
-/* Puts a task back on its queue: what was fetched for it is of no use. */
+/* Puts a task back on its queue, behind all others of its client, indexes too: those that share a request with it shall
+ * come before it. */
 void vx_task_requeue_locked(struct vx_engine *g, struct vx_task *t);
 /* Puts back a task that was taken and not begun, before all others of its client. */
 void vx_task_put_back_locked(struct vx_engine *g, struct vx_task *t);
