@@ -9,6 +9,7 @@
 #include "fs/faults.h"
 #include "fs/notify.h"
 #include "fs/session.h"
+#include "fs/warm.h"
 #include "sched/docs.h"
 
 #include <fcntl.h>
@@ -234,6 +235,7 @@ int vx_server_run(struct vx_options *o, const struct vx_inherited *h)
 	leave_signals_to_keeper();
 	leave_directory(o);
 	reach_nothing(&s);
+	vx_warmer_permit();
 	if (h->out == VX_OUT_SYSLOG)
 		vx_log_to_syslog();
 	r = vx_broker_new(&s.broker, h);
