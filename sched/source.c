@@ -93,12 +93,13 @@ static int add_times(struct vx_source *s, struct vx_sources *to, struct vx_err *
 		s->times = calloc(s->meta->times, sizeof *s->times);
 	}
 	for (uint32_t t = 0; s->meta->times > 1 && t < s->meta->times; t++) {
-		struct vx_source *one = s->times ? time_point(s, t, to->next_id) : NULL;
+		bool absent = s->meta->time_absent && s->meta->time_absent[t];
+		struct vx_source *one = s->times && !absent ? time_point(s, t, to->next_id) : NULL;
 
-		if (!one)
+		if (!s->times || (!one && !absent))
 			return vx_fail(e, -ENOMEM, "no memory");
 		s->times[t] = one;
-		to->next_id++;
+		to->next_id++; /* also of one that is not there: ids tell time points */
 	}
 	return 0;
 }
@@ -296,7 +297,7 @@ static int nothing_found(const struct vx_opening *o, struct vx_err *e)
 		"has neither `zarr.json` nor `.zarray`, `.zattrs` or `.zgroup`: neither an array nor a group of Zarr",
 	    [VX_ZARR2] = "has neither `.zarray` nor `.zattrs` or `.zgroup`: neither an array nor a group of Zarr v2",
 	    [VX_ZARR3] = "has no `zarr.json`: neither an array nor a group of Zarr v3",
-	    [VX_N5] = "has no `attributes.json` of a dataset, and no s0 with one: no dataset or group of N5",
+	    [VX_N5] = "has no `attributes.json` of a dataset, and no s0 or setup0 with one: no dataset or group of N5",
 	    [VX_ANY_FORMAT] =
 		("is no volume: there is no `info` (Precomputed), no `zarr.json`, `.zarray`, `.zattrs` or "
 		 "`.zgroup` (Zarr), and no `attributes.json` (N5)"),
