@@ -6,7 +6,6 @@
  * of its own, and all are read: a volume has one form for all its times, and nobody promises that they have.
  */
 #include "base/log.h"
-#include "sched/docs.h"
 #include "sched/opening.h"
 
 #include <stdio.h>
@@ -28,7 +27,7 @@ static int read_dataset(struct vx_opening *o, const char *dir, struct vx_array *
 	int r = vx_opening_read(o, dir, document, &text, bad);
 
 	if (r == 0)
-		r = vx_n5_parse((const char *)text->data, text->len, a, bad);
+		r = vx_opening_parsed(o, dir, document, vx_n5_parse((const char *)text->data, text->len, a, bad));
 	if (r == 0) {
 		vx_n5_space_parse((const char *)text->data, text->len, own);
 		*bad = (struct vx_err){0};
@@ -48,6 +47,19 @@ static int read_dataset(struct vx_opening *o, const char *dir, struct vx_array *
 static int read_level(struct vx_opening *o, const char *dir, struct levels *l, unsigned i, struct vx_err *e)
 {
 	return read_dataset(o, dir, &l->array[i], &l->own[i], &l->err[i], e);
+}
+
+/* The document of a group, or of a dataset that is to be looked at first: 0, -ENODATA when there is none, or the
+ * failure.
+ */
+static int read_group(struct vx_opening *o, const char *dir, struct vx_n5_group *ret, struct vx_err *e)
+{
+	VX_AUTO_BUF struct vx_buf *text = NULL;
+	int r = vx_opening_read(o, dir, document, &text, e);
+
+	if (r == 0)
+		r = vx_opening_parsed(o, dir, document, vx_n5_group_parse((const char *)text->data, text->len, ret, e));
+	return r;
 }
 
 /* Levels that the group lists must be there, or are bad; those that it does not list end with the first missing. 1 when
@@ -77,13 +89,10 @@ static int read_levels(struct vx_opening *o, const char *dir, struct vx_n5_group
 /* The extent of voxels is often put down one level up. */
 static void look_above(struct vx_opening *o, struct vx_n5_group *g)
 {
-	VX_AUTO_BUF struct vx_buf *text = NULL;
-	VX_AUTO_FREE char *key = vx_path_join(o->path.inner, "../attributes.json");
 	struct vx_err ignored = {0};
 	struct vx_n5_group above = {0};
 
-	if (!key || vx_doc_read(o->store, key, VX_MAX_METADATA_BYTES, &text, &ignored) < 0 ||
-	    vx_n5_group_parse((const char *)text->data, text->len, &above, &ignored) < 0)
+	if (read_group(o, "..", &above, &ignored) < 0)
 		return;
 	g->space = above.space;
 	vx_n5_group_free(&above);
@@ -286,14 +295,11 @@ static int bdv_spare(struct vx_opening *o, struct bdv *b, int r, struct vx_err *
 
 static int bdv_find_setup(struct vx_opening *o, const char *dir, unsigned id, struct bdv *b, struct vx_err *e)
 {
-	VX_AUTO_BUF struct vx_buf *text = NULL;
 	struct bdv_setup found = {.id = id}, *more;
-	int r = vx_opening_read(o, dir, document, &text, e);
+	int r = read_group(o, dir, &found.group, e);
 
 	if (r == -ENODATA)
 		return 0;
-	if (r == 0)
-		r = vx_n5_group_parse((const char *)text->data, text->len, &found.group, e);
 	if (r < 0)
 		return vx_fail_prefix(e, "%s", dir);
 	more = realloc(b->setup, (b->nsetups + 1) * sizeof *more);
@@ -386,16 +392,11 @@ static int open_group(struct vx_opening *o, const char *dir, const char *name, s
 
 static int open_node(struct vx_opening *o, const char *dir, const char *name, struct vx_err *e)
 {
-	VX_AUTO_BUF struct vx_buf *text = NULL;
 	VX_AUTO_FREE struct levels *l = calloc(1, sizeof *l);
 	struct vx_n5_group g = {0};
-	int r = l ? vx_opening_read(o, dir, document, &text, e) : vx_fail(e, -ENOMEM, "no memory");
+	int r = l ? read_group(o, dir, &g, e) : vx_fail(e, -ENOMEM, "no memory");
 
-	if (r == 0)
-		r = vx_n5_group_parse((const char *)text->data, text->len, &g, e);
-	else if (r == -ENODATA)
-		r = 0;
-	if (r == 0)
+	if (r == 0 || r == -ENODATA)
 		r = g.is_dataset ? open_dataset(o, dir, name, &g, l, e) : open_group(o, dir, name, &g, l, e);
 	vx_n5_group_free(&g);
 	return r;

@@ -204,12 +204,23 @@ int vx_opening_read(struct vx_opening *o, const char *dir, const char *name, str
 		return -ENODATA;
 	}
 	if (r == 0 && !o->forced && !may_be_object(*ret)) {
+		vx_doc_distrust(o->store, key);
 		vx_buf_put(vx_steal(*ret));
 		vx_fail(e, -EBADMSG, "%s/%s is not JSON", vx_store_url(o->store), key);
 		if (!o->denied.code)
 			o->denied = *e;
 		return -ENODATA;
 	}
+	return r;
+}
+
+int vx_opening_parsed(struct vx_opening *o, const char *dir, const char *name, int r)
+{
+	VX_AUTO_FREE char *at = r == -EBADMSG ? vx_opening_key(o, dir) : NULL,
+			  *key = at ? vx_path_join(at, name) : NULL;
+
+	if (key)
+		vx_doc_distrust(o->store, key);
 	return r;
 }
 
@@ -275,7 +286,7 @@ static int open_precomputed(struct vx_opening *o, struct vx_err *e)
 		return 0;
 	if (r < 0)
 		return r;
-	r = vx_precomputed_parse((const char *)text->data, text->len, &v, e);
+	r = vx_opening_parsed(o, "", "info", vx_precomputed_parse((const char *)text->data, text->len, &v, e));
 	if (r < 0)
 		return vx_fail_prefix(e, "%s/info", vx_store_url(o->store));
 	r = move_keys(v, o->path.inner, e);
