@@ -236,10 +236,15 @@ static void take_over(struct keeper *k)
 	send_start(k);
 }
 
+static bool was_killed(int status)
+{
+	return WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM);
+}
+
 /* Only deaths by its own fault are a reason to be slow, and to suspect what it worked on. */
 static void note_death(struct keeper *k, int status, bool steady)
 {
-	bool killed = WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM);
+	bool killed = was_killed(status);
 
 	if (killed || steady)
 		k->backoff_ns = 0;
@@ -262,7 +267,7 @@ static void on_death_of_now(struct keeper *k, int status)
 	if (k->now.prepared)
 		k->death = WIFSIGNALED(status) ? WTERMSIG(status) : drained ? 0 : -1;
 	vx_child_done(&k->now);
-	if (!k->served && !k->ending) {
+	if (!k->served && !k->ending && !(k->is_mounted && was_killed(status))) {
 		/* It has said why on stderr. */
 		give_up(k, WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : VX_EXIT_MOUNT, NULL);
 	} else if (k->ending || vx_mounting_gone(&k->mounted)) {
