@@ -5,6 +5,7 @@
  */
 #include "fs/confine.h"
 #include "fetch/fetch.h"
+#include "fs/list.h"
 #include "fs/privileges.h"
 #include "sched/cloudpath.h"
 
@@ -87,11 +88,12 @@ static int add_cloudpath(struct needs *k, const char *cloudpath)
 	return r < 0 || k->failed ? -ENOMEM : 0;
 }
 
-static int add_listed(struct needs *k, const char *config)
+/* Takes over `root`. */
+static int add_listed(struct needs *k, const char *config, json_t *root)
 {
-	json_t *root = json_load_file(config, 0, NULL), *v; /* what is wrong with it is said where it is read */
-	size_t i;
 	int r = add(&k->files, strdup(config));
+	json_t *v;
+	size_t i;
 
 	json_array_foreach(json_object_get(root, "volumes"), i, v)
 	{
@@ -104,14 +106,15 @@ static int add_listed(struct needs *k, const char *config)
 	return r;
 }
 
-static int find_needs(struct needs *k, const struct vx_options *o)
+static int find_needs(struct needs *k, const struct vx_options *o, struct vx_table *table)
 {
-	struct stat st;
+	struct vx_err e;
+	json_t *root;
 
 	k->cache = o->diskcache;
-	if (stat(o->source, &st) == 0 && S_ISREG(st.st_mode))
-		return add_listed(k, o->source);
-	return add_cloudpath(k, o->source);
+	if (vx_list_load(o->source, table, &root, &e) < 0)
+		return 0; /* what is wrong with it is said where it is opened */
+	return root ? add_listed(k, o->source, root) : add_cloudpath(k, o->source);
 }
 
 /* Nobody's yet: it is given to whoever the server becomes. */
@@ -216,10 +219,11 @@ static int enter(const struct vx_options *o, const struct needs *k, int arena, s
 	return r < 0 ? vx_fail(e, r, "cannot enter the sandbox: %s", strerror(-r)) : 0;
 }
 
-int vx_confine(const struct vx_options *o, int arena, struct vx_sandbox_report *ret, struct vx_err *e)
+int vx_confine(const struct vx_options *o, struct vx_table *table, int arena, struct vx_sandbox_report *ret,
+	       struct vx_err *e)
 {
 	VX_CLEANUP(needs_free) struct needs k = {0};
-	int r = find_needs(&k, o);
+	int r = find_needs(&k, o, table);
 
 	if (r < 0)
 		return vx_fail(e, r, "no memory");

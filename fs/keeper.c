@@ -122,6 +122,8 @@ static void give_up(struct keeper *k, int status, const struct vx_err *e)
 
 /* ---- news ---- */
 
+static void take_over(struct keeper *k);
+
 static void send_start(struct keeper *k)
 {
 	struct vx_tell t = {
@@ -140,6 +142,10 @@ static void on_prepared(struct keeper *k, struct vx_child *c)
 		struct vx_tell t = {.news = VX_NEWS_DRAIN};
 
 		k->prepare_by_ns = 0;
+		if (!k->now.pid) { /* it has died meanwhile */
+			take_over(k);
+			return;
+		}
 		k->drain_by_ns = vx_now_ns() + DRAIN_NS;
 		vx_link_send(k->now.news, &t, sizeof t, -1);
 		return;
@@ -164,6 +170,14 @@ static void on_serving(struct keeper *k, struct vx_child *c)
 	report_success(k);
 }
 
+static void on_unmounted(struct keeper *k)
+{
+	if (k->ending)
+		return;
+	k->ending = true;
+	k->end_by_ns = vx_now_ns() + END_NS;
+}
+
 static void on_news(struct keeper *k, struct vx_child *c)
 {
 	struct vx_tell t;
@@ -175,7 +189,7 @@ static void on_news(struct keeper *k, struct vx_child *c)
 	else if (t.news == VX_NEWS_SERVING && c == &k->now && c->prepared && !c->serving)
 		on_serving(k, c);
 	else if (t.news == VX_NEWS_UNMOUNTED && c == &k->now)
-		k->ending = true;
+		on_unmounted(k);
 }
 
 static void on_question(struct keeper *k, struct vx_child *c)
@@ -192,7 +206,9 @@ static void on_question(struct keeper *k, struct vx_child *c)
 		a.value = vx_backings_unregister(k->backings, q.object);
 	else if (r == 0 && !q.zero && !q.object && q.question == VX_ASK_COUNT)
 		a.value = (int64_t)vx_backings_count(k->backings);
-	vx_link_send(c->questions, &a, sizeof a, -1);
+	/* One that asks and asks and hears no answer has gone mad; nobody waits for it. */
+	if (vx_link_send(c->questions, &a, sizeof a, -1) == -EAGAIN)
+		kill(c->pid, SIGKILL);
 }
 
 /* ---- deaths ---- */
@@ -208,9 +224,9 @@ static void take_over(struct keeper *k)
 {
 	k->now = k->next;
 	k->next = (struct vx_child){.questions = -1, .news = -1};
-	k->drain_by_ns = 0;
-	k->death = 0;
-	k->unserved_since_ns = vx_now_ns();
+	k->drain_by_ns = k->start_at_ns = 0;
+	if (!k->unserved_since_ns)
+		k->unserved_since_ns = vx_now_ns();
 	send_start(k);
 }
 
@@ -219,7 +235,6 @@ static void note_death(struct keeper *k, int status, bool steady)
 {
 	bool killed = WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM);
 
-	k->death = WIFSIGNALED(status) ? WTERMSIG(status) : -1;
 	if (killed || steady)
 		k->backoff_ns = 0;
 	if (WIFSIGNALED(status))
@@ -235,7 +250,11 @@ static void note_death(struct keeper *k, int status, bool steady)
 static void on_death_of_now(struct keeper *k, int status)
 {
 	bool steady = k->now.serving && vx_now_ns() - k->now.served_since_ns > STEADY_NS;
+	bool drained = k->next.prepared && WIFEXITED(status) && !WEXITSTATUS(status);
 
+	/* One that never began says nothing about the work, which is the last one's still. */
+	if (k->now.prepared)
+		k->death = WIFSIGNALED(status) ? WTERMSIG(status) : drained ? 0 : -1;
 	vx_child_done(&k->now);
 	if (!k->served && !k->ending) {
 		/* It has said why on stderr. */

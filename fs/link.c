@@ -30,7 +30,7 @@ int vx_link_send(int sock, const void *msg, size_t len, int fd)
 		memcpy(CMSG_DATA(c), &fd, sizeof fd);
 	}
 	do
-		r = sendmsg(sock, &h, MSG_NOSIGNAL);
+		r = sendmsg(sock, &h, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (r < 0 && errno == EINTR);
 	if (r < 0)
 		return errno == ECONNRESET ? -EPIPE : -errno;
@@ -64,13 +64,15 @@ int vx_link_recv(int sock, void *msg, size_t len, int *ret_fd)
 {
 	struct iovec v = {.iov_base = msg, .iov_len = len};
 	union fd_space space;
-	struct msghdr h = {
-	    .msg_iov = &v, .msg_iovlen = 1, .msg_control = space.bytes, .msg_controllen = sizeof space.bytes};
+	struct msghdr h = {.msg_iov = &v, .msg_iovlen = 1};
 	ssize_t r;
 	int fd;
 
-	if (ret_fd)
+	if (ret_fd) {
 		*ret_fd = -1;
+		h.msg_control = space.bytes;
+		h.msg_controllen = sizeof space.bytes;
+	}
 	do
 		r = recvmsg(sock, &h, MSG_CMSG_CLOEXEC);
 	while (r < 0 && errno == EINTR);

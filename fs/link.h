@@ -6,10 +6,11 @@
 
 #include "base/vx.h"
 
-/* 0, or negative errno; -EPIPE: nobody is at the other end. `fd` -1: none. */
+/* Never waits. 0, or negative errno; -EPIPE: nobody is at the other end; -EAGAIN: who is there reads nothing. `fd` -1:
+ * none. */
 int vx_link_send(int sock, const void *msg, size_t len, int fd);
 /* Exactly `len` bytes, else -EPROTO; -EPIPE: nobody is at the other end. A descriptor that came goes to *ret_fd (NULL:
- * it is closed). */
+ * none is taken). */
 int vx_link_recv(int sock, void *msg, size_t len, int *ret_fd);
 
 #endif

@@ -237,7 +237,7 @@ int vx_server_run(struct vx_options *o, const struct vx_inherited *h)
 	if (r == 0)
 		r = vx_table_attach(&s.table, h->table, &e);
 	if (r == 0)
-		r = vx_confine(o, h->arena, &s.sandbox, &e);
+		r = vx_confine(o, s.table, h->arena, &s.sandbox, &e);
 	if (r == 0)
 		r = vx_arena_on(&arena, h->arena, -1, vx_table_note(s.table), &e);
 	if (r == 0)

@@ -4,13 +4,11 @@
  */
 #include "fs/volumes.h"
 #include "base/limits.h"
+#include "fs/list.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-
-#define CONFIG_MAX_BYTES ((off_t)16 << 20)
 
 static int check_members(json_t *v, size_t i, struct vx_err *e)
 {
@@ -54,16 +52,14 @@ static int add_listed(const struct vx_fs *fs, struct vx_sources *to, json_t *v, 
 	return vx_sources_open(to, fs->fetcher, &spec, e);
 }
 
-static int read_config(const struct vx_fs *fs, struct vx_sources *to, const char *path, struct vx_err *e)
+/* Takes over `root`. */
+static int open_listed(const struct vx_fs *fs, struct vx_sources *to, json_t *root, struct vx_err *e)
 {
-	json_error_t je;
-	json_t *root = json_load_file(path, 0, &je), *list;
+	json_t *list;
 	size_t i;
 	json_t *v;
 	int r = 0;
 
-	if (!root)
-		return vx_fail(e, -EINVAL, "%s: line %d: %s", path, je.line, je.text);
 	list = json_object_get(root, "volumes");
 	if (!json_is_array(list) || !json_array_size(list) || json_array_size(list) > VX_MAX_VOLUMES ||
 	    json_object_size(root) != 1)
@@ -71,20 +67,19 @@ static int read_config(const struct vx_fs *fs, struct vx_sources *to, const char
 			    VX_MAX_VOLUMES);
 	json_array_foreach(list, i, v) if (r == 0) r = add_listed(fs, to, v, i, e);
 	json_decref(root);
-	return r < 0 ? vx_fail_prefix(e, "%s", path) : 0;
+	return r < 0 ? vx_fail_prefix(e, "%s", fs->opt->source) : 0;
 }
 
 static int open_all(const struct vx_fs *fs, struct vx_sources *to, struct vx_err *e)
 {
 	struct vx_source_spec spec = {
 	    .name = fs->opt->name, .cloudpath = fs->opt->source, .fill_missing = fs->opt->fill_missing};
-	struct stat st;
+	json_t *root;
+	int r = vx_list_load(fs->opt->source, fs->table, &root, e);
 
-	if (stat(spec.cloudpath, &st) < 0 || !S_ISREG(st.st_mode))
-		return vx_sources_open(to, fs->fetcher, &spec, e);
-	if (st.st_size > CONFIG_MAX_BYTES)
-		return vx_fail(e, -EINVAL, "%s is too large to be a list of volumes", spec.cloudpath);
-	return read_config(fs, to, spec.cloudpath, e);
+	if (r < 0)
+		return r;
+	return root ? open_listed(fs, to, root, e) : vx_sources_open(to, fs->fetcher, &spec, e);
 }
 
 int vx_volumes_open(struct vx_fs *fs, struct vx_err *e)

@@ -2,6 +2,7 @@
  * Which boxes are whole, written down for the next server, and read back by it. A record stands from the moment a box
  * is READY until just before its object is removed; so an object without a record is of no use to anybody.
  */
+#include "base/hash.h"
 #include "sched/cache_impl.h"
 
 #define NO_SLOT UINT32_MAX
@@ -66,8 +67,8 @@ struct recovery {
 	struct vx_cache *c;
 	struct vx_source *(*source)(void *ctx, uint32_t id);
 	void *ctx;
-	uint64_t *objects; /* taken over */
-	size_t n, cap;
+	uint64_t *objects; /* taken over: a hash table, at most half full; 0: free */
+	size_t n, size;    /* a power of two, or 0 */
 };
 
 /* The record says nothing that could not be said of a box of this mount. */
@@ -81,18 +82,38 @@ static bool is_sound(const struct vx_table_box *r, const struct vx_source *src)
 	       bytes == r->bytes;
 }
 
+static uint64_t *place_of(uint64_t *objects, size_t size, uint64_t id)
+{
+	size_t i = vx_mix64(id) & (size - 1);
+
+	while (objects[i] && objects[i] != id)
+		i = (i + 1) & (size - 1);
+	return &objects[i];
+}
+
+static bool is_known(void *ctx, uint64_t id)
+{
+	const struct recovery *k = ctx;
+
+	return k->size && *place_of(k->objects, k->size, id);
+}
+
 static bool grow(struct recovery *k)
 {
-	size_t cap = k->cap * 2 + 256;
-	void *bigger;
+	size_t size = k->size ? k->size * 2 : 1024;
+	uint64_t *bigger;
 
-	if (k->n < k->cap)
+	if (k->n * 2 < k->size)
 		return true;
-	bigger = realloc(k->objects, cap * sizeof *k->objects);
+	bigger = calloc(size, sizeof *bigger);
 	if (!bigger)
 		return false;
+	for (size_t i = 0; i < k->size; i++)
+		if (k->objects[i])
+			*place_of(bigger, size, k->objects[i]) = k->objects[i];
+	free(k->objects);
 	k->objects = bigger;
-	k->cap = cap;
+	k->size = size;
 	return true;
 }
 
@@ -106,18 +127,22 @@ static bool take_over(void *ctx, uint32_t slot, void *record)
 	struct vx_object object;
 	struct vx_cbox *b;
 
-	if (!grow(k) || !is_sound(r, src) || vx_cache_find_locked(c, src, r->mip, &r->box) ||
+	/* No two boxes share an object: one would go on with it after the other has given it back. */
+	if (!grow(k) || is_known(k, r->object) || !is_sound(r, src) || vx_cache_find_locked(c, src, r->mip, &r->box) ||
 	    vx_object_charge(r->bytes) > c->limit - vx_min_u64(c->used, c->limit) ||
 	    !vx_object_adopt(c->arena, r->object, r->bytes, &object))
 		return false;
 	b = vx_cache_add_locked(c, src, r->mip, &r->box, r->bytes);
 	if (!b)
 		return false;
-	if (!note_slot_locked(c, slot, b) || vx_index_add(c->index, &b->place) < 0) {
+	if (vx_index_add(c->index, &b->place) < 0 || !note_slot_locked(c, slot, b)) {
+		if (b->place.cls)
+			vx_index_remove(c->index, &b->place);
 		vx_cache_drop_locked(c, b);
 		return false;
 	}
-	k->objects[k->n++] = object.id;
+	*place_of(k->objects, k->size, object.id) = object.id;
+	k->n++;
 	b->slot = slot;
 	b->indexed = true;
 	b->object = object;
@@ -129,27 +154,11 @@ static bool take_over(void *ctx, uint32_t slot, void *record)
 	return true;
 }
 
-static int by_number(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static bool is_known(void *ctx, uint64_t id)
-{
-	const struct recovery *k = ctx;
-
-	return k->n && bsearch(&id, k->objects, k->n, sizeof id, by_number);
-}
-
 void vx_cache_recover(struct vx_cache *c, struct vx_source *(*source)(void *ctx, uint32_t id), void *ctx)
 {
 	struct recovery k = {.c = c, .source = source, .ctx = ctx};
 
 	vx_table_recover(c->table, VX_TABLE_BOXES, take_over, &k);
-	if (k.n)
-		qsort(k.objects, k.n, sizeof k.objects[0], by_number);
 	vx_arena_sweep(c->arena, is_known, &k);
 	free(k.objects);
 }

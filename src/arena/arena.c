@@ -19,6 +19,7 @@
 #define PAGE ((uint64_t)4096)
 #define HUGE ((uint64_t)2 << 20)
 #define POPULATE_STEP ((uint64_t)64 << 10)
+#define ID_MAX ((uint64_t)1 << 62) /* a larger one was never counted up to */
 
 struct vx_arena {
 	int rw; /* the tmpfs; -1: memfds */
@@ -365,7 +366,7 @@ void vx_object_destroy(struct vx_arena *a, struct vx_object *o)
 bool vx_object_adopt(struct vx_arena *a, uint64_t id, uint64_t size, struct vx_object *ret)
 {
 	struct vx_object o = {.id = id, .size = size, .fd = -1, .share_id = -1};
-	VX_AUTO_CLOSE int fd = a->rw >= 0 ? open_object(a->rw, &o, O_RDWR) : -1;
+	VX_AUTO_CLOSE int fd = a->rw >= 0 && id && id <= ID_MAX ? open_object(a->rw, &o, O_RDWR | O_NONBLOCK) : -1;
 	struct stat st;
 
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != size ||
@@ -387,27 +388,71 @@ static uint64_t parse_name(const char *name)
 	return errno || *end || strcmp(name, again) ? 0 : o.id;
 }
 
-void vx_arena_sweep(struct vx_arena *a, bool (*known)(void *ctx, uint64_t id), void *ctx)
+static bool is_directory(int dir, const struct dirent *d)
 {
-	int fd = a->rw >= 0 ? openat(a->rw, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	struct stat st;
+
+	return fstatat(dir, d->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* Nobody makes directories here, but what nobody makes would keep its memory for ever. What is in one comes up; true:
+ * something did, so that it is to be looked for. */
+static bool dissolve(struct vx_arena *a, const char *name)
+{
+	int fd = openat(a->rw, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *d;
+	bool any = false;
 
 	while (dir && (d = readdir(dir))) {
-		uint64_t id = parse_name(d->d_name);
+		char up[32];
 
-		if (id >= a->next_id)
-			a->next_id = id + 1;
-		if (d->d_name[0] == '.' || (id && known(ctx, id)))
+		if (!strcmp(d->d_name, ".") || !strcmp(d->d_name, ".."))
 			continue;
-		if (id)
-			vx_object_unshare(a, &(struct vx_object){.id = id, .fd = -1, .share_id = -1});
-		unlinkat(a->rw, d->d_name, 0);
+		snprintf(up, sizeof up, "up%llu", (unsigned long long)a->next_id++);
+		any |= renameat(fd, d->d_name, a->rw, up) == 0;
 	}
 	if (dir)
 		closedir(dir);
 	else if (fd >= 0)
 		close(fd);
+	unlinkat(a->rw, name, AT_REMOVEDIR);
+	return any;
+}
+
+/* True: there is more to sweep. */
+static bool sweep_once(struct vx_arena *a, bool (*known)(void *ctx, uint64_t id), void *ctx)
+{
+	int fd = openat(a->rw, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *d;
+	bool more = false;
+
+	while (dir && (d = readdir(dir))) {
+		uint64_t id = parse_name(d->d_name);
+
+		if (id >= a->next_id && id <= ID_MAX)
+			a->next_id = id + 1;
+		if (!strcmp(d->d_name, ".") || !strcmp(d->d_name, "..") || (id && known(ctx, id)))
+			continue;
+		if (id)
+			vx_object_unshare(a, &(struct vx_object){.id = id, .fd = -1, .share_id = -1});
+		if (is_directory(a->rw, d))
+			more |= dissolve(a, d->d_name);
+		else
+			unlinkat(a->rw, d->d_name, 0);
+	}
+	if (dir)
+		closedir(dir);
+	else if (fd >= 0)
+		close(fd);
+	return more;
+}
+
+void vx_arena_sweep(struct vx_arena *a, bool (*known)(void *ctx, uint64_t id), void *ctx)
+{
+	while (a->rw >= 0 && sweep_once(a, known, ctx))
+		continue;
 }
 
 void vx_object_unmap(const struct vx_object *o, void *map)

@@ -70,6 +70,7 @@ struct vx_table {
 	uint32_t *free[VX_TABLE_KINDS];
 	uint32_t nfree[VX_TABLE_KINDS], cap[VX_TABLE_KINDS];
 	bool poisoned; /* there is any */
+	char note[200];
 };
 
 static uint64_t offset_docs(void)
@@ -131,7 +132,7 @@ int vx_table_attach(struct vx_table **ret, int fd, struct vx_err *e)
 		vx_table_detach(&t);
 		return vx_fail(e, -EPROTO, "the table of the mount is of another version");
 	}
-	t->head->note[sizeof t->head->note - 1] = 0;
+	memcpy(t->note, t->head->note, sizeof t->note - 1);
 	for (int i = 0; i < POISON_MAX; i++)
 		t->poisoned |= t->head->poison[i].deaths >= VX_TABLE_POISON;
 	*ret = t;
@@ -154,7 +155,7 @@ void vx_table_detach(struct vx_table **pt)
 
 const char *vx_table_note(const struct vx_table *t)
 {
-	return t->head->note;
+	return t->note;
 }
 
 struct timespec vx_table_started(const struct vx_table *t)
@@ -256,24 +257,22 @@ void vx_table_recover(struct vx_table *t, enum vx_table_kind kind, bool (*f)(voi
 
 /* ---- documents ---- */
 
-static uint64_t doc_seal(const struct doc *d)
+static uint64_t doc_seal(const struct doc *d, const uint8_t *body)
 {
-	const uint8_t *body = (const uint8_t *)(d + 1);
-
 	return hash_bytes(d->size ^ (uint64_t)d->name_len << 32 ^ (uint32_t)d->code, body, d->name_len + d->data_len);
 }
 
-/* The record at `at`, when it is sound. */
-static const struct doc *doc_at(const struct vx_table *t, uint64_t at, uint64_t end)
+/* Is there a sound record at `at`? Its head is copied: a server that is to be replaced still writes here, and what was
+ * checked must be what is used. */
+static bool doc_at(const struct vx_table *t, uint64_t at, uint64_t end, struct doc *d)
 {
-	const struct doc *d = (const struct doc *)(t->docs + at);
 	uint64_t room = end - at;
 
-	if (room < sizeof *d || d->size > room || d->size % 8 || d->size < sizeof *d ||
-	    d->name_len > d->size - sizeof *d || d->data_len > d->size - sizeof *d - d->name_len ||
-	    d->seal != doc_seal(d))
-		return NULL;
-	return d;
+	if (room < sizeof *d)
+		return false;
+	memcpy(d, t->docs + at, sizeof *d);
+	return d->size <= room && d->size % 8 == 0 && d->size >= sizeof *d && d->name_len <= d->size - sizeof *d &&
+	       d->data_len <= d->size - sizeof *d - d->name_len && d->seal == doc_seal(d, t->docs + at + sizeof *d);
 }
 
 bool vx_table_doc_add(struct vx_table *t, const char *name, int code, const void *data, size_t len)
@@ -283,15 +282,16 @@ bool vx_table_doc_add(struct vx_table *t, const char *name, int code, const void
 			.name_len = (uint32_t)name_len,
 			.code = code,
 			.data_len = len};
-	struct doc *to = (struct doc *)(t->docs + at);
+	uint8_t *to;
 
-	if (at > DOCS_BYTES || len > DOCS_BYTES || name_len > DOCS_BYTES || d.size > DOCS_BYTES - at)
+	if (at > DOCS_BYTES || at % 8 || len > DOCS_BYTES || name_len > DOCS_BYTES || d.size > DOCS_BYTES - at)
 		return false;
-	memcpy((uint8_t *)(to + 1), name, name_len);
+	to = t->docs + at;
+	memcpy(to + sizeof d, name, name_len);
 	if (len)
-		memcpy((uint8_t *)(to + 1) + name_len, data, len);
-	*to = d;
-	to->seal = doc_seal(to);
+		memcpy(to + sizeof d + name_len, data, len);
+	d.seal = doc_seal(&d, to + sizeof d);
+	memcpy(to, &d, sizeof d);
 	atomic_store_explicit(&t->head->docs_len, at + d.size, memory_order_release);
 	return true;
 }
@@ -300,16 +300,16 @@ bool vx_table_doc_find(struct vx_table *t, const char *name, int *code, const vo
 {
 	uint64_t end = vx_min_u64(atomic_load_explicit(&t->head->docs_len, memory_order_acquire), DOCS_BYTES);
 	size_t name_len = strlen(name);
-	const struct doc *d;
+	struct doc d;
 
-	for (uint64_t at = 0; (d = doc_at(t, at, end)); at += d->size) {
-		const uint8_t *body = (const uint8_t *)(d + 1);
+	for (uint64_t at = 0; doc_at(t, at, end, &d); at += d.size) {
+		const uint8_t *body = t->docs + at + sizeof d;
 
-		if (d->name_len != name_len || memcmp(body, name, name_len))
+		if (d.name_len != name_len || memcmp(body, name, name_len))
 			continue;
-		*code = d->code;
+		*code = d.code;
 		*data = body + name_len;
-		*len = d->data_len;
+		*len = d.data_len;
 		return true;
 	}
 	return false;
@@ -357,6 +357,7 @@ void vx_table_mark(struct vx_table *t, unsigned worker, const struct vx_mark_key
 	atomic_store_explicit(&m->active, 0, memory_order_release);
 	if (!k)
 		return;
+	atomic_thread_fence(memory_order_release); /* no word of the new key before that */
 	m->key = *k;
 	atomic_store_explicit(&m->active, 1, memory_order_release);
 }
@@ -386,6 +387,7 @@ static struct poison *poison_place(struct vx_table *t, const struct vx_mark_key 
 			best = p;
 	}
 	atomic_store_explicit(&best->deaths, 0, memory_order_release);
+	atomic_thread_fence(memory_order_release);
 	best->key = *k;
 	return best;
 }

@@ -86,6 +86,7 @@ void vxr_start(struct vxr *r, const struct vxr_opts *o)
 				    .policy = o->policy};
 	struct vx_boxes_opts bo = {.space_wait_ns = o->wait_ns ? o->wait_ns : 3600 * VX_SEC};
 	struct vx_fetch_opts fo;
+	struct vx_arena *arena = NULL;
 	struct vx_err e;
 
 	memset(r, 0, sizeof *r);
@@ -99,7 +100,11 @@ void vxr_start(struct vxr *r, const struct vxr_opts *o)
 	pthread_mutex_init(&r->sharer.mtx, NULL);
 	ck_assert_int_eq(vx_pool_new(&r->pool, 1 << 20), 0);
 	ck_assert_int_eq(vx_fetcher_new(&r->fetcher, &fo, r->pool, &e), 0);
-	ck_assert_int_eq(vx_cache_new(&r->cache, o->limit ? o->limit : 64 << 20, r->pool, NULL, &e), 0);
+	if (o->table)
+		ck_assert_int_eq(vx_arena_on(&arena, fcntl(o->arena, F_DUPFD_CLOEXEC, 3), -1, "", &e), 0);
+	ck_assert_int_eq(vx_cache_new(&r->cache, o->limit ? o->limit : 64 << 20, r->pool, arena, &e), 0);
+	if (o->table)
+		vx_cache_set_table(r->cache, o->table);
 	if (o->share && vx_arena_is_tmpfs(vx_cache_arena(r->cache))) {
 		struct vx_sharer s = {.ctx = &r->sharer, .share = on_share, .unshare = on_unshare};
 
@@ -129,6 +134,18 @@ void vxr_add(struct vxr *r, struct vxr_volume *v)
 	vxr_shards_patch(v, r->src[r->nvols]->meta);
 	free(one.at);
 	r->vol[r->nvols++] = v;
+}
+
+static struct vx_source *source_of(void *ctx, uint32_t id)
+{
+	const struct vxr *r = ctx;
+
+	return id < r->nvols ? r->src[id] : NULL;
+}
+
+void vxr_recover(struct vxr *r)
+{
+	vx_cache_recover(r->cache, source_of, r);
 }
 
 void vxr_stop(struct vxr *r)

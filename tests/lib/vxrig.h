@@ -78,7 +78,9 @@ struct vxr_opts {
 	unsigned threads, inflight;
 	enum vx_policy policy;
 	bool share, fill_missing;
-	int port; /* 0: file:// */
+	int port;              /* 0: file:// */
+	struct vx_table *table; /* with it: an arena that other processes have had, or will have */
+	int arena;             /* its tmpfs */
 };
 
 struct vxr {
@@ -96,6 +98,8 @@ struct vxr {
 
 void vxr_start(struct vxr *r, const struct vxr_opts *o);
 void vxr_add(struct vxr *r, struct vxr_volume *v); /* made already */
+/* Takes over what a process before had, once the volumes are added. */
+void vxr_recover(struct vxr *r);
 /* The end of everything that runs, in the order in which the mount has it. */
 void vxr_stop(struct vxr *r);
 /* Nothing runs, nothing is open, no client maps anything: do the books balance? */

@@ -5,6 +5,7 @@ A test is a function test_NAME(t). Everything it makes through `t` is ended when
 that may block or die are processes of their own: t.client(function, ...).
 """
 import errno
+import fcntl
 import json
 import os
 import pickle
@@ -208,6 +209,13 @@ class Context:
         self.open.append(c)
         return c
 
+    def pipes(self):
+        """Two pipes, to a client and back. Its ends are given to it by `keep`."""
+        made = os.pipe(), os.pipe()
+        for fd in made[0] + made[1]:
+            self.open.append(os.fdopen(fd, "rb" if fd in (made[0][0], made[1][0]) else "wb", 0))
+        return made
+
     def clients(self, jobs, seconds=60):
         """Runs [(function, *args)] at once, each in a process; their results in order."""
         all_of_them = [self.client(j[0], *j[1:]) for j in jobs]
@@ -356,20 +364,24 @@ class Mount:
 class Client:
     """A process that runs function(*args) and hands back what it returns. It holds no file of its parent's."""
 
-    def __init__(self, t, function, args, nobody=False):
+    def __init__(self, t, function, args, nobody=False, keep=()):
         self.t, self.status = t, None
         self.name = ("%s%r" % (function.__name__, args))[:150]
         self.fd, w = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            self._child(w, function, args, nobody)
+            self._child(w, function, args, nobody, keep)
         os.close(w)
 
-    def _child(self, w, function, args, nobody):
+    def _child(self, w, function, args, nobody, keep):
         status = 1
         try:
-            os.dup2(w, 3)
-            os.closerange(4, 4096)
+            result = fcntl.fcntl(w, fcntl.F_DUPFD, 3)
+            for fd in set(range(3, 4096)) - set(keep) - {result}:
+                try:
+                    os.close(fd)
+                except OSError:
+                    pass
             signal.set_wakeup_fd(-1)
             if nobody:
                 os.setgroups([])
@@ -379,7 +391,7 @@ class Client:
                 answer = (True, function(*args))
             except OSError as e:
                 answer = (False, e)
-            with os.fdopen(3, "wb") as f:
+            with os.fdopen(result, "wb") as f:
                 pickle.dump(answer, f)
             status = 0
         except BaseException:
