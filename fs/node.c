@@ -218,8 +218,13 @@ static bool take_over(void *ctx, uint32_t slot, void *record)
 	VX_LOCK_SCOPE(&k->t->mtx);
 	struct node *n;
 
-	if (r->ino <= ROOT_INO || r->ino > INO_MAX || r->kind > VX_NODE_ERRORS || find_locked(k->t, r->ino) ||
-	    !k->is_sound(k->ctx, &v, r->source) || find_view_locked(k->t, &v))
+	if (r->ino <= ROOT_INO || r->ino > INO_MAX)
+		return false;
+	/* The kernel may know the number also of what is refused: nothing else may be given it. */
+	if (r->ino >= k->t->next_ino)
+		k->t->next_ino = r->ino + 1;
+	if (r->kind > VX_NODE_ERRORS || find_locked(k->t, r->ino) || !k->is_sound(k->ctx, &v, r->source) ||
+	    find_view_locked(k->t, &v))
 		return false;
 	n = add_locked(k->t, &v, r->parent, r->ino);
 	if (!n)
@@ -227,8 +232,6 @@ static bool take_over(void *ctx, uint32_t slot, void *record)
 	n->slot = slot;
 	n->record = r;
 	n->lookups = r->lookups;
-	if (r->ino >= k->t->next_ino)
-		k->t->next_ino = r->ino + 1;
 	return true;
 }
 
