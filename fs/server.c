@@ -9,6 +9,7 @@
 #include "fs/faults.h"
 #include "fs/notify.h"
 #include "fs/session.h"
+#include "fs/warm.h"
 #include "sched/docs.h"
 
 #include <fcntl.h>
@@ -56,6 +57,7 @@ static void reach_nothing(struct server *s)
 {
 	s->null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	vx_log_reach_syslog();
+	vx_warmer_look();
 }
 
 static void leave_terminal(struct server *s)
