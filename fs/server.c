@@ -71,29 +71,26 @@ static void leave_terminal(struct server *s)
 		close(s->null);
 }
 
-/* What is named relative to where the user was is named from the root before that is left. */
-static void make_absolute(char **path, bool may_be_made)
+/* What is named relative to where the user was is named from the root. By its text alone: that folder may lie below the
+ * mount by now, and a server must not ask there. */
+static int make_absolute(char **path, const char *directory)
 {
-	VX_AUTO_FREE char *here = NULL;
-	char *real = NULL;
+	char *whole;
 
-	if (!*path || (*path)[0] == '/')
-		return;
-	real = realpath(*path, NULL);
-	if (!real && may_be_made && (here = getcwd(NULL, 0)) && asprintf(&real, "%s/%s", here, *path) < 0)
-		real = NULL;
-	if (!real)
-		return;
+	if (!*path || (*path)[0] == '/' || strstr(*path, "://"))
+		return 0;
+	if (asprintf(&whole, "%s/%s", directory, *path) < 0)
+		return -ENOMEM;
 	free(*path);
-	*path = real;
+	*path = whole;
+	return 0;
 }
 
-static void leave_directory(struct vx_options *o)
+static int name_from_root(struct server *s)
 {
-	make_absolute(&o->source, false);
-	make_absolute(&o->diskcache, true);
-	if (chdir("/") < 0)
-		vx_log(VX_LOG_WARN, "cannot leave the directory: %s", strerror(errno));
+	int r = make_absolute(&s->o->source, s->inherited.directory);
+
+	return r < 0 ? r : make_absolute(&s->o->diskcache, s->inherited.directory);
 }
 
 /* ---- news from the keeper ---- */
@@ -229,17 +226,18 @@ int vx_server_run(struct vx_options *o, const struct vx_inherited *h)
 
 	prctl(PR_SET_NAME, "voxfs");
 	leave_signals_to_keeper();
-	leave_directory(o);
 	reach_nothing(&s);
 	if (h->out == VX_OUT_SYSLOG)
 		vx_log_to_syslog();
-	r = vx_broker_new(&s.broker, h);
+	r = name_from_root(&s);
+	if (r == 0)
+		r = vx_broker_new(&s.broker, h);
 	if (r < 0)
 		vx_fail(&e, r, "no memory");
 	if (r == 0)
 		r = vx_table_attach(&s.table, h->table, &e);
 	if (r == 0)
-		r = vx_confine(o, s.table, h->arena, &s.sandbox, &e);
+		r = vx_confine(o, s.table, h, &s.sandbox, &e);
 	if (r == 0)
 		r = vx_arena_on(&arena, h->arena, -1, vx_table_note(s.table), &e);
 	if (r == 0)
