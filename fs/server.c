@@ -3,6 +3,7 @@
  * before), and only when the keeper says so touch the connection and what the server before has left.
  */
 #include "fs/server.h"
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "fs/confine.h"
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/vfs.h>
 
 #define EXIT_MOUNT 32
 #define DRAIN_NS (2 * VX_SEC)
@@ -91,6 +93,17 @@ static int name_from_root(struct server *s)
 	int r = make_absolute(&s->o->source, s->inherited.directory);
 
 	return r < 0 ? r : make_absolute(&s->o->diskcache, s->inherited.directory);
+}
+
+/* The arena is as large as the keeper made it, whatever part of the machine's memory that is by now. */
+static void fit_arena(struct vx_options *o, int arena)
+{
+	struct statfs f;
+
+	if (arena < 0 || fstatfs(arena, &f) < 0)
+		return;
+	if (vx_div_up(o->cache, (uint64_t)f.f_bsize) != f.f_blocks)
+		o->cache = (uint64_t)f.f_blocks * (uint64_t)f.f_bsize;
 }
 
 /* ---- news from the keeper ---- */
@@ -227,6 +240,7 @@ int vx_server_run(struct vx_options *o, const struct vx_inherited *h)
 	prctl(PR_SET_NAME, "voxfs");
 	leave_signals_to_keeper();
 	reach_nothing(&s);
+	fit_arena(o, h->arena);
 	if (h->out == VX_OUT_SYSLOG)
 		vx_log_to_syslog();
 	r = name_from_root(&s);

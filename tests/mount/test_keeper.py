@@ -93,6 +93,23 @@ def test_no_standard_files(t):
         umount(where, MNT_DETACH)
 
 
+@needs("root")
+def test_limit_stays(t):
+    """A share of the machine's memory is that of the day of the mount: the arena cannot grow."""
+    t.own_namespace()
+    with open("/proc/self/cgroup") as f:
+        group = next(line[3:].strip() for line in f if line.startswith("0::"))
+    subprocess.run(["mount", "-t", "tmpfs", "none", "/sys/fs/cgroup"], check=True)
+    os.makedirs("/sys/fs/cgroup" + group, exist_ok=True)
+    for limit in (128 << 20, 512 << 20):
+        with open("/sys/fs/cgroup%s/memory.max" % group, "w") as f:
+            f.write("%d\n" % limit)
+        if limit == 128 << 20:
+            m = t.mount(t.volume(**VOLUME), cache="25%")
+    survives(m)
+    equal(m.stats("cache.limit"), 32 << 20)
+
+
 # --- what a server can do to it ---
 
 def shut(pid, how):
