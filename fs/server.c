@@ -190,6 +190,13 @@ static int begin(struct server *s, const struct vx_tell *t, int fd, struct vx_er
 
 /* ---- the end ---- */
 
+static void end_session(struct server *s, bool wait)
+{
+	vx_session_end(s->session, wait);
+	vx_notifier_stop(&s->fs->notifier);
+	vx_arena_set_sharer(vx_cache_arena(s->fs->cache), NULL); /* the connection's end gives back what it knew */
+}
+
 static void end(struct server *s)
 {
 	if (s->draining) {
@@ -200,9 +207,7 @@ static void end(struct server *s)
 	}
 	if (!s->ending)
 		vx_broker_tell(s->broker, VX_NEWS_UNMOUNTED);
-	vx_session_end(s->session, !s->orphaned); /* without a keeper nobody has taken the mount away */
-	vx_notifier_stop(&s->fs->notifier);
-	vx_arena_set_sharer(vx_cache_arena(s->fs->cache), NULL); /* the connection's end gives back what it knew */
+	end_session(s, !s->orphaned); /* without a keeper nobody has taken the mount away */
 }
 
 static int serve(struct server *s, struct vx_err *e)
@@ -217,8 +222,8 @@ static int serve(struct server *s, struct vx_err *e)
 	if (r == 0)
 		r = -pthread_create(&listener, NULL, listen_main, s);
 	if (r < 0) {
-		if (s->session)
-			end(s);
+		if (s->session) /* the mount is there, and the keeper's to give to another or to take away */
+			end_session(s, false);
 		return r;
 	}
 	leave_terminal(s);

@@ -3,6 +3,7 @@
 import ctypes
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -173,6 +174,21 @@ def test_ready_memory_of_later_servers(t):
 
 
 # --- mounts that are not as they should be ---
+
+@needs("root", "setpriv", "fusermount3")
+def test_failure_after_the_mount(t):
+    """What is found out only when the kernel has been asked is a failure to mount all the same."""
+    t.own_namespace()
+    where, v = t.name("mnt"), t.volume(**VOLUME)
+    program = shutil.copy(t.settings.voxfs, t.name("bin"))
+    os.mkdir(where)
+    os.chown(where, NOBODY, NOBODY)
+    for more in (["-f"], []):
+        r = t.run("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", program, "precomputed://file://" + v.path,
+                  where, "-o", "name=v,cache=64M,warm=0,zerocopy=passthrough", *more)
+        equal((r.returncode, "is not to be had" in r.stderr), (32, True), r.stderr)
+        t.until(lambda: not any(path == where for path, _, _ in mounts_below(t.top)), "the mount's end")
+
 
 @needs("root")
 def test_foreign_mount_is_left(t):
