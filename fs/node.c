@@ -79,13 +79,14 @@ static bool is_box(const struct vx_view *v)
 	return v->kind == VX_NODE_EAGER || v->kind == VX_NODE_LAZY;
 }
 
-/* Without a slot the node is merely not known to the next server. */
-static void write_down(struct vx_nodes *t, struct node *n)
+/* False: there is no slot. The kernel must not hear of such a node, for the next server would give its number to
+ * another. */
+static bool write_down(struct vx_nodes *t, struct node *n)
 {
 	struct vx_table_node *r = t->table ? vx_table_take(t->table, VX_TABLE_NODES, &n->slot) : NULL;
 
 	if (!r)
-		return;
+		return !t->table;
 	r->ino = n->ino;
 	r->parent = n->parent;
 	r->kind = n->view.kind;
@@ -96,6 +97,7 @@ static void write_down(struct vx_nodes *t, struct node *n)
 	r->lookups = 0;
 	vx_table_seal(t->table, VX_TABLE_NODES, n->slot);
 	n->record = r;
+	return true;
 }
 
 static void count(struct node *n, uint64_t lookups)
@@ -185,8 +187,11 @@ uint64_t vx_nodes_lookup(struct vx_nodes *t, const struct vx_view *v, uint64_t p
 		n = add_locked(t, v, parent, t->next_ino);
 		if (!n)
 			return 0;
+		if (!write_down(t, n)) {
+			remove_locked(t, n);
+			return 0;
+		}
 		t->next_ino++;
-		write_down(t, n);
 	}
 	count(n, n->lookups + 1);
 	return n->ino;

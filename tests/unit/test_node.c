@@ -86,6 +86,35 @@ START_TEST(numbers_of_refused_names)
 }
 END_TEST
 
+/* A node that is not written down would have its number given to another by the next server. */
+START_TEST(a_full_table)
+{
+	struct vx_view v = box_view(1), other = box_view(2);
+	struct vx_table *table;
+	uint32_t slot, last = 0;
+	struct vx_err e;
+	int fd = vx_table_create("", &e);
+
+	ck_assert_int_eq(vx_table_attach(&table, fd, &e), 0);
+	vx_nodes_free(&t);
+	ck_assert_int_eq(vx_nodes_new(&t, table), 0);
+	ck_assert_uint_eq(vx_nodes_lookup(t, &v, 1), 2);
+	while (vx_table_take(table, VX_TABLE_NODES, &slot))
+		last = slot;
+	ck_assert_uint_gt(last, 0);
+	ck_assert_uint_eq(vx_nodes_lookup(t, &other, 1), 0);
+	ck_assert_uint_eq(vx_nodes_find(t, &other), 0);
+	ck_assert_uint_eq(vx_nodes_count(t), 2);
+	ck_assert_uint_eq(vx_nodes_lookup(t, &v, 1), 2); /* known already */
+	vx_table_give(table, VX_TABLE_NODES, last);
+	ck_assert_uint_eq(vx_nodes_lookup(t, &other, 1), 3);
+	vx_nodes_free(&t);
+	vx_table_detach(&table);
+	close(fd);
+	begin();
+}
+END_TEST
+
 START_TEST(what_makes_a_name)
 {
 	const struct vx_view base = {.kind = VX_NODE_EAGER, .src = &src[0], .mip = 1, .box = {{0, 0, 0}, {4, 4, 4}}};
@@ -242,6 +271,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, begin, end);
 	tcase_add_test(tc, root);
 	tcase_add_test(tc, numbers_of_refused_names);
+	tcase_add_test(tc, a_full_table);
 	tcase_add_test(tc, what_makes_a_name);
 	tcase_add_loop_test(tc, counts_and_numbers, 0, 3);
 	tcase_add_test(tc, forgetting_too_much);
