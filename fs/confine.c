@@ -117,6 +117,55 @@ static int find_needs(struct needs *k, const struct vx_options *o, struct vx_tab
 	return root ? add_listed(k, o->source, root) : add_cloudpath(k, o->source);
 }
 
+/* ---- what the mount would hide ---- */
+
+/* Of the path, or of the folder that it is to be made in. */
+static char *real_path(const char *path)
+{
+	VX_AUTO_FREE char *folder = NULL;
+	char *real = realpath(path, NULL);
+	const char *slash = strrchr(path, '/');
+
+	if (real || !slash || slash == path)
+		return real;
+	folder = strndup(path, (size_t)(slash - path));
+	return folder ? realpath(folder, NULL) : NULL;
+}
+
+static bool is_below(const char *path, const char *top)
+{
+	VX_AUTO_FREE char *real = real_path(path);
+	size_t len = strlen(top);
+
+	return real && !strncmp(real, top, len) && (!real[len] || real[len] == '/');
+}
+
+/* What lies below the mount point could be reached by the first server only, and by no later one but through the mount
+ * that it is to serve. */
+static int refuse_hidden(const struct vx_options *o, const struct needs *k, const struct vx_inherited *h,
+			 struct vx_err *e)
+{
+	VX_AUTO_FREE char *point = NULL, *top = NULL;
+	const char *hidden = NULL;
+
+	if (asprintf(&point, "%s/%s", o->mountpoint[0] == '/' ? "" : h->directory, o->mountpoint) < 0) {
+		point = NULL;
+		return vx_fail(e, -ENOMEM, "no memory");
+	}
+	top = realpath(point, NULL);
+	if (!top || !strcmp(top, "/"))
+		return 0;
+	for (unsigned i = 0; i < k->sources.n && !hidden; i++)
+		hidden = is_below(k->sources.at[i], top) ? k->sources.at[i] : NULL;
+	for (unsigned i = 0; i < k->files.n && !hidden; i++)
+		hidden = is_below(k->files.at[i], top) ? k->files.at[i] : NULL;
+	if (!hidden && k->cache && is_below(k->cache, top))
+		hidden = k->cache;
+	return hidden ? vx_fail(e, -EINVAL, "%s lies below the mount point, which would hide it", hidden) : 0;
+}
+
+/* ---- who the server is ---- */
+
 static bool is_empty(DIR *dir)
 {
 	const struct dirent *d;
@@ -247,10 +296,14 @@ int vx_confine(const struct vx_options *o, struct vx_table *table, const struct 
 	       struct vx_sandbox_report *ret, struct vx_err *e)
 {
 	VX_CLEANUP(needs_free) struct needs k = {0};
+	uint8_t init[VX_TABLE_INIT_MAX];
 	int r = find_needs(&k, o, table);
 
 	if (r < 0)
 		return vx_fail(e, r, "no memory");
-	r = take_identity(o, &k, h, e);
+	if (!vx_table_init_load(table, init)) /* nothing is mounted yet */
+		r = refuse_hidden(o, &k, h, e);
+	if (r == 0)
+		r = take_identity(o, &k, h, e);
 	return r < 0 ? r : enter(o, &k, h->arena, ret, e);
 }

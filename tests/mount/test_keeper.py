@@ -69,6 +69,20 @@ def test_started_inside(t):
     survives(t.mount(t.volume(**VOLUME), inside=True))
 
 
+def test_what_the_mount_would_hide(t):
+    """A later server could not reach it but through the mount, and would wait for itself."""
+    v, where = t.volume(**VOLUME), t.name("mnt")
+    inside, link = where + "/volume", t.name("link")
+    os.mkdir(where)
+    v.copied(inside)
+    os.symlink(where, link)
+    for source, cache, at in ((inside, "", where), (inside, "", inside), (link + "/volume", "", where), (inside, "", link),
+                              (v.path, where + "/cache", where)):
+        r = t.run(t.settings.voxfs, "precomputed://file://" + source, at, "-f", "-o",
+                  "name=v,cache=64M,warm=0" + (cache and ",diskcache=" + cache))
+        equal((r.returncode, "below the mount point" in r.stderr), (32, True), r.stderr)
+
+
 def test_relative_names(t):
     """Names mean the same to a later server."""
     v = t.volume(**VOLUME)
