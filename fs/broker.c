@@ -16,14 +16,20 @@ struct vx_broker {
 bool vx_inherited_find(struct vx_inherited *ret)
 {
 	const char *text = getenv(VX_SERVER_ENV);
+	long long uid, gid;
 	int out, n = 0;
 
-	if (!text ||
-	    sscanf(text, "%d,%d,%d,%d,%d%n", &ret->questions, &ret->news, &ret->table, &ret->arena, &out, &n) != 5 ||
+	ret->directory = getenv(VX_DIRECTORY_ENV);
+	if (!text || !ret->directory ||
+	    sscanf(text, "%d,%d,%d,%d,%d,%lld,%lld%n", &ret->questions, &ret->news, &ret->table, &ret->arena, &out,
+		   &uid, &gid, &n) != 7 ||
 	    text[n])
 		return false;
 	ret->out = (enum vx_out)out;
+	ret->uid = uid;
+	ret->gid = gid;
 	unsetenv(VX_SERVER_ENV);
+	unsetenv(VX_DIRECTORY_ENV);
 	fcntl(ret->questions, F_SETFD, FD_CLOEXEC);
 	fcntl(ret->news, F_SETFD, FD_CLOEXEC);
 	fcntl(ret->table, F_SETFD, FD_CLOEXEC);

@@ -14,8 +14,11 @@ struct vx_broker;
 struct vx_inherited {
 	int questions, news, table, arena;
 	enum vx_out out;
+	int64_t uid, gid;      /* -1: to be chosen */
+	const char *directory; /* where relative names begin */
 };
-/* False: this process is no server (the variable is not there). Takes the variable out of the environment. */
+/* False: this process is no server (the variable is not there). Takes the variables out of the environment, which
+ * keeps the text of `directory`. */
 bool vx_inherited_find(struct vx_inherited *ret);
 
 int vx_broker_new(struct vx_broker **ret, const struct vx_inherited *h);

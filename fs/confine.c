@@ -117,41 +117,102 @@ static int find_needs(struct needs *k, const struct vx_options *o, struct vx_tab
 	return root ? add_listed(k, o->source, root) : add_cloudpath(k, o->source);
 }
 
+/* ---- what the mount would hide ---- */
+
+/* Of the path, or of the folder that it is to be made in. */
+static char *real_path(const char *path)
+{
+	VX_AUTO_FREE char *folder = NULL;
+	char *real = realpath(path, NULL);
+	const char *slash = strrchr(path, '/');
+
+	if (real || !slash || slash == path)
+		return real;
+	folder = strndup(path, (size_t)(slash - path));
+	return folder ? realpath(folder, NULL) : NULL;
+}
+
+static bool is_below(const char *path, const char *top)
+{
+	VX_AUTO_FREE char *real = real_path(path);
+	size_t len = strlen(top);
+
+	return real && !strncmp(real, top, len) && (!real[len] || real[len] == '/');
+}
+
+/* What lies below the mount point could be reached by the first server only, and by no later one but through the mount
+ * that it is to serve. */
+static int refuse_hidden(const struct vx_options *o, const struct needs *k, const struct vx_inherited *h,
+			 struct vx_err *e)
+{
+	VX_AUTO_FREE char *point = NULL, *top = NULL;
+	const char *hidden = NULL;
+
+	if (asprintf(&point, "%s/%s", o->mountpoint[0] == '/' ? "" : h->directory, o->mountpoint) < 0) {
+		point = NULL;
+		return vx_fail(e, -ENOMEM, "no memory");
+	}
+	top = realpath(point, NULL);
+	if (!top || !strcmp(top, "/"))
+		return 0;
+	for (unsigned i = 0; i < k->sources.n && !hidden; i++)
+		hidden = is_below(k->sources.at[i], top) ? k->sources.at[i] : NULL;
+	for (unsigned i = 0; i < k->files.n && !hidden; i++)
+		hidden = is_below(k->files.at[i], top) ? k->files.at[i] : NULL;
+	if (!hidden && k->cache && is_below(k->cache, top))
+		hidden = k->cache;
+	return hidden ? vx_fail(e, -EINVAL, "%s lies below the mount point, which would hide it", hidden) : 0;
+}
+
+/* ---- who the server is ---- */
+
+static bool is_empty(DIR *dir)
+{
+	const struct dirent *d;
+	bool empty = true;
+
+	while (empty && (d = readdir(dir)))
+		empty = !strcmp(d->d_name, ".") || !strcmp(d->d_name, "..");
+	return empty;
+}
+
 /* Nobody's yet: it is given to whoever the server becomes. */
 static bool is_empty_dir(const char *path)
 {
 	DIR *dir = opendir(path);
-	const struct dirent *d;
-	bool empty = dir || errno == ENOENT;
+	bool empty = dir ? is_empty(dir) : errno == ENOENT;
 
-	while (dir && empty && (d = readdir(dir)))
-		empty = !strcmp(d->d_name, ".") || !strcmp(d->d_name, "..");
 	if (dir)
 		closedir(dir);
 	return empty;
 }
 
-/* A disk cache that is new belongs to the identity; one that is there already had a say in choosing it. */
+/* A disk cache that is new belongs to the identity; one that is there already had a say in choosing it. What is handed
+ * over is what was found empty, whatever has come to stand under the name. */
 static int give_cache(const char *path, const struct vx_identity *id, struct vx_err *e)
 {
-	VX_AUTO_CLOSE int fd = -1;
+	DIR *dir;
+	int fd, r = 0;
 
 	if (!is_empty_dir(path))
 		return 0;
 	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return vx_fail(e, -errno, "cannot make the folder %s: %s", path, strerror(errno));
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 || fchown(fd, id->uid, id->gid) < 0)
-		return vx_fail(e, -errno, "cannot hand %s to %s: %s", path, id->name, strerror(errno));
-	return 0;
+	dir = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!dir || (is_empty(dir) && fchown(fd, id->uid, id->gid) < 0))
+		r = vx_fail(e, -errno, "cannot hand %s to %s: %s", path, id->name, strerror(errno));
+	if (dir)
+		closedir(dir);
+	else if (fd >= 0)
+		close(fd);
+	return r;
 }
 
-static int take_identity(const struct vx_options *o, const struct needs *k, int arena, struct vx_err *e)
+static int choose_identity(struct vx_identity *ret, const struct vx_options *o, const struct needs *k, struct vx_err *e)
 {
 	VX_AUTO_FREE struct vx_identity_need *needs = calloc(k->sources.n + k->files.n + 2, sizeof *needs);
-	struct vx_identity id;
 	unsigned n = 0;
-	int r;
 
 	if (!needs)
 		return vx_fail(e, -ENOMEM, "no memory");
@@ -162,11 +223,23 @@ static int take_identity(const struct vx_options *o, const struct needs *k, int 
 			needs[n++].path = k->files.at[i];
 	if (k->cache && !is_empty_dir(k->cache))
 		needs[n++] = (struct vx_identity_need){.path = k->cache, .write = access(k->cache, W_OK) == 0};
-	r = vx_identity_choose(&id, o->runas, needs, n, e);
+	return vx_identity_choose(ret, o->runas, needs, n, e);
+}
+
+static int take_identity(const struct vx_options *o, const struct needs *k, const struct vx_inherited *h,
+			 struct vx_err *e)
+{
+	struct vx_identity id;
+	int r = 0;
+
+	if (h->uid >= 0 && h->gid >= 0)
+		vx_identity_keep(&id, (uid_t)h->uid, (gid_t)h->gid);
+	else
+		r = choose_identity(&id, o, k, e);
 	if (r == 0 && k->cache && id.change)
 		r = give_cache(k->cache, &id, e);
-	if (r == 0 && id.change && arena >= 0 &&
-	    (fchownat(arena, ".", id.uid, id.gid, 0) < 0 || fchmodat(arena, ".", 0700, 0) < 0))
+	if (r == 0 && id.change && h->arena >= 0 &&
+	    (fchownat(h->arena, ".", id.uid, id.gid, 0) < 0 || fchmodat(h->arena, ".", 0700, 0) < 0))
 		r = vx_fail(e, -errno, "cannot hand the arena to %s: %s", id.name, strerror(errno));
 	return r < 0 ? r : vx_identity_take(&id, e);
 }
@@ -219,14 +292,18 @@ static int enter(const struct vx_options *o, const struct needs *k, int arena, s
 	return r < 0 ? vx_fail(e, r, "cannot enter the sandbox: %s", strerror(-r)) : 0;
 }
 
-int vx_confine(const struct vx_options *o, struct vx_table *table, int arena, struct vx_sandbox_report *ret,
-	       struct vx_err *e)
+int vx_confine(const struct vx_options *o, struct vx_table *table, const struct vx_inherited *h,
+	       struct vx_sandbox_report *ret, struct vx_err *e)
 {
 	VX_CLEANUP(needs_free) struct needs k = {0};
+	uint8_t init[VX_TABLE_INIT_MAX];
 	int r = find_needs(&k, o, table);
 
 	if (r < 0)
 		return vx_fail(e, r, "no memory");
-	r = take_identity(o, &k, arena, e);
-	return r < 0 ? r : enter(o, &k, arena, ret, e);
+	if (!vx_table_init_load(table, init)) /* nothing is mounted yet */
+		r = refuse_hidden(o, &k, h, e);
+	if (r == 0)
+		r = take_identity(o, &k, h, e);
+	return r < 0 ? r : enter(o, &k, h->arena, ret, e);
 }

@@ -6,11 +6,12 @@
 #define VX_FS_CONFINE_H
 
 #include "arena/table.h"
+#include "fs/broker.h"
 #include "fs/options.h"
 #include "fs/sandbox.h"
 
-/* `table` remembers the list of volumes. `arena`: the root of the arena's tmpfs, -1: there is none. */
-int vx_confine(const struct vx_options *o, struct vx_table *table, int arena, struct vx_sandbox_report *ret,
-	       struct vx_err *e);
+/* `table` remembers the list of volumes. */
+int vx_confine(const struct vx_options *o, struct vx_table *table, const struct vx_inherited *h,
+	       struct vx_sandbox_report *ret, struct vx_err *e);
 
 #endif

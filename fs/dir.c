@@ -28,6 +28,7 @@ struct listing {
 	char *buf;
 	size_t len, cap;
 	off_t entries;
+	_Atomic size_t told; /* where the last answer ended: an entry begins there */
 	bool failed;
 };
 
@@ -125,7 +126,7 @@ static size_t whole_entries(const struct listing *l, size_t off, size_t size)
 	return end - off;
 }
 
-/* The first entry at or behind `off`, which may be from another server's listing. */
+/* The first entry at or behind `off`, which may be from another server's listing, or anything: clients can seek. */
 static size_t entry_at(const struct listing *l, size_t off)
 {
 	size_t at = 0;
@@ -144,7 +145,7 @@ void vx_on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struc
 	struct vx_fs *fs = fs_of(req);
 	struct listing *known = vx_handles_get(fs->handles, fi->fh), *l = known;
 	struct vx_view v;
-	size_t at;
+	size_t at, n;
 
 	if (!known) { /* opened by the server before */
 		if (!find_dir(req, ino, &v))
@@ -155,11 +156,10 @@ void vx_on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struc
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
-	at = off < 0 ? l->len : known ? (size_t)off : entry_at(l, (size_t)off);
-	if (at >= l->len)
-		fuse_reply_buf(req, NULL, 0);
-	else
-		fuse_reply_buf(req, l->buf + at, whole_entries(l, at, size));
+	at = off < 0 ? l->len : (size_t)off == l->told ? (size_t)off : entry_at(l, (size_t)off);
+	n = at < l->len ? whole_entries(l, at, size) : 0;
+	l->told = at + n;
+	fuse_reply_buf(req, n ? l->buf + at : NULL, n);
 	if (!known)
 		listing_free(l);
 }

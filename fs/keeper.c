@@ -61,6 +61,7 @@ static int open_signals(struct keeper *k)
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_DFL); /* where it was ignored nobody would hear of deaths */
 	k->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return k->signals < 0 ? -errno : 0;
 }
@@ -141,6 +142,7 @@ static void on_prepared(struct keeper *k, struct vx_child *c)
 	struct vx_err e;
 
 	c->prepared = true;
+	vx_program_keep_identity(&k->program, c->pid);
 	if (c == &k->next) {
 		struct vx_tell t = {.news = VX_NEWS_DRAIN};
 
@@ -150,6 +152,7 @@ static void on_prepared(struct keeper *k, struct vx_child *c)
 			return;
 		}
 		k->drain_by_ns = vx_now_ns() + DRAIN_NS;
+		k->now.draining = true;
 		vx_link_send(k->now.news, &t, sizeof t, -1);
 		return;
 	}
@@ -185,9 +188,11 @@ static void on_unmounted(struct keeper *k)
 static void on_news(struct keeper *k, struct vx_child *c)
 {
 	struct vx_tell t;
+	int r = vx_link_recv(c->news, &t, sizeof t, NULL);
 
-	if (vx_link_recv(c->news, &t, sizeof t, NULL) < 0)
-		return; /* SIGCHLD follows */
+	c->deaf |= r == -EPIPE; /* SIGCHLD follows, by much where a server takes its time to end */
+	if (r < 0)
+		return;
 	if (t.news == VX_NEWS_PREPARED && !c->prepared)
 		on_prepared(k, c);
 	else if (t.news == VX_NEWS_SERVING && c == &k->now && c->prepared && !c->serving)
@@ -204,6 +209,7 @@ static void on_question(struct keeper *k, struct vx_child *c)
 	struct vx_answer a = {.value = -EINVAL};
 	int r = vx_link_recv(c->questions, &q, sizeof q, NULL);
 
+	c->mute |= r == -EPIPE;
 	if (r == -EPIPE || r == -EAGAIN)
 		return;
 	if (r == 0 && !q.zero && q.question == VX_ASK_REGISTER)
@@ -261,7 +267,7 @@ static void note_death(struct keeper *k, int status, bool steady)
 static void on_death_of_now(struct keeper *k, int status)
 {
 	bool steady = k->now.serving && vx_now_ns() - k->now.served_since_ns > STEADY_NS;
-	bool drained = k->next.prepared && WIFEXITED(status) && !WEXITSTATUS(status);
+	bool drained = k->now.draining && WIFEXITED(status) && !WEXITSTATUS(status);
 
 	/* One that never began says nothing about the work, which is the last one's still. */
 	if (k->now.prepared)
@@ -288,9 +294,10 @@ static void on_deaths(struct keeper *k)
 		if (pid == k->now.pid) {
 			on_death_of_now(k, status);
 		} else if (pid == k->next.pid) {
-			vx_log(VX_LOG_ERROR, "the new server cannot take over; the old one goes on");
+			vx_log(VX_LOG_ERROR, "the new server cannot take over; %s",
+			       k->now.draining ? "another follows" : "the old one goes on");
 			vx_child_done(&k->next);
-			k->prepare_by_ns = k->drain_by_ns = 0;
+			k->prepare_by_ns = 0;
 		}
 	}
 }
@@ -337,7 +344,7 @@ static void on_signals(struct keeper *k)
 	while (read(k->signals, &s, sizeof s) == sizeof s) {
 		if (s.ssi_signo == SIGCHLD)
 			on_deaths(k);
-		else if (s.ssi_signo == SIGHUP)
+		else if (s.ssi_signo == SIGHUP && s.ssi_code != SI_KERNEL) /* that is a terminal that was closed */
 			begin_upgrade(k);
 		else
 			begin_end(k);
@@ -421,31 +428,23 @@ static int next_timeout(const struct keeper *k)
 	return ms;
 }
 
-static bool is_heard(const struct vx_child *c)
-{
-	return c->pid && !c->deaf;
-}
-
 static void turn(struct keeper *k)
 {
 	struct pollfd p[] = {
 	    {.fd = k->signals, .events = POLLIN},
-	    {.fd = is_heard(&k->now) ? k->now.questions : -1, .events = POLLIN},
-	    {.fd = is_heard(&k->now) ? k->now.news : -1, .events = POLLIN},
-	    {.fd = is_heard(&k->next) ? k->next.news : -1, .events = POLLIN},
+	    {.fd = k->now.pid && !k->now.mute ? k->now.questions : -1, .events = POLLIN},
+	    {.fd = k->now.pid && !k->now.deaf ? k->now.news : -1, .events = POLLIN},
+	    {.fd = k->next.pid && !k->next.deaf ? k->next.news : -1, .events = POLLIN},
 	};
 
 	if (poll(p, VX_ARRAY_LEN(p), next_timeout(k)) < 0)
 		return;
-	if (p[1].revents & POLLIN)
+	if (p[1].revents)
 		on_question(k, &k->now);
-	if (p[2].revents & POLLIN)
+	if (p[2].revents)
 		on_news(k, &k->now);
-	if (p[3].revents & POLLIN)
+	if (p[3].revents)
 		on_news(k, &k->next);
-	/* The end of a link comes before the signal, by much where a server takes its time to end. */
-	k->now.deaf |= ((p[1].revents | p[2].revents) & (POLLIN | POLLHUP)) == POLLHUP;
-	k->next.deaf |= (p[3].revents & (POLLIN | POLLHUP)) == POLLHUP;
 	if (p[0].revents)
 		on_signals(k);
 	on_time(k);
@@ -453,7 +452,7 @@ static void turn(struct keeper *k)
 
 static void clean_up(struct keeper *k)
 {
-	if (k->is_mounted && k->status)
+	if (k->is_mounted) /* and not yet unmounted: the connection was aborted, or nobody comes up to serve it */
 		vx_mounting_detach(&k->mounted);
 	for (struct vx_child *c = &k->now; c; c = c == &k->now ? &k->next : NULL)
 		if (c->pid) {

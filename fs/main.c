@@ -55,6 +55,18 @@ static int serve(struct vx_options *o, char **argv, const struct vx_inherited *i
 	return vx_keeper_run(o, argv, report);
 }
 
+/* Whoever starts us without them would have ours stand in their places: the device, say, as stderr. */
+static void fill_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	struct vx_inherited inherited;
@@ -63,6 +75,7 @@ int main(int argc, char **argv)
 	struct vx_err e = {0};
 	int status = 0;
 
+	fill_standard_files();
 	if (vx_options_parse(&o, argc, argv, &e) < 0) {
 		fprintf(stderr, "voxfs: %s\n", e.why);
 		status = VX_EXIT_USAGE;

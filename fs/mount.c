@@ -101,10 +101,8 @@ static int build(struct vx_fs *fs, struct vx_arena **arena, struct vx_err *e)
 	if ((r = start_diskcache(fs, e)) < 0 || (r = start_fetcher(fs, e)) < 0 || (r = vx_volumes_open(fs, e)) < 0)
 		return r;
 	warn_of_bad_scales(fs);
-	if ((r = vx_cache_new(&fs->cache, fs->opt->cache, fs->pool, vx_steal(*arena), e)) < 0 ||
-	    (r = start_engine(fs, e)) < 0)
-		return r;
-	return vx_warmer_start(&fs->warmer, fs->cache, fs->engine, fs->pool, fs->opt->warm, e);
+	r = vx_cache_new(&fs->cache, fs->opt->cache, fs->pool, vx_steal(*arena), e);
+	return r < 0 ? r : start_engine(fs, e);
 }
 
 int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, struct vx_arena *arena, struct vx_table *table,
@@ -172,7 +170,8 @@ int vx_fs_take_over(struct vx_fs *fs, struct vx_err *e)
 	vx_nodes_recover(fs->nodes, is_sound_view, fs);
 	vx_cache_recover(fs->cache, source_of, fs);
 	vx_handles_recover(fs->handles, fs->cache, on_open_box, fs);
-	return 0;
+	/* Not before: the arena is another server's until then, and what is not recorded there is swept away. */
+	return vx_warmer_start(&fs->warmer, fs->cache, fs->engine, fs->pool, fs->opt->warm, e);
 }
 
 void vx_fs_free(struct vx_fs **pfs)

@@ -54,6 +54,51 @@ int vx_mounting_check(const char *path, struct vx_err *e)
 	return vx_fail(e, -errno, "%s cannot be a mount point: %s", path, strerror(errno));
 }
 
+/* In place: the list of mounts has spaces and the like as \\ooo. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	for (; *s; s++) {
+		unsigned code;
+
+		if (s[0] == '\\' && sscanf(s + 1, "%3o", &code) == 1) {
+			*to++ = (char)code;
+			s += 3;
+		} else {
+			*to++ = *s;
+		}
+	}
+	*to = 0;
+}
+
+/* The device of what is mounted uppermost at a place; false: nothing is, or nobody can tell. */
+static bool find_device(const char *mountpoint, char ret[32])
+{
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	VX_AUTO_FREE char *line = NULL;
+	bool found = false;
+	size_t cap = 0;
+
+	while (f && getline(&line, &cap, f) > 0) {
+		char device[32], *at;
+		int n = 0, end = 0;
+
+		if (sscanf(line, "%*u %*u %31s %*s %n%*s%n", device, &n, &end) != 1 || !end)
+			continue;
+		at = line + n;
+		line[end] = 0;
+		unescape(at);
+		if (strcmp(at, mountpoint))
+			continue;
+		snprintf(ret, 32, "%s", device);
+		found = true;
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
 static int add_arguments(struct fuse_args *args, const struct vx_options *o)
 {
 	VX_AUTO_FREE char *shown = shown_source(o->source);
@@ -94,37 +139,38 @@ int vx_mounting_mount(struct vx_mounted *ret, const struct vx_options *o, struct
 	ret->session = session;
 	ret->fd = fuse_session_fd(session);
 	fcntl(ret->fd, F_SETFD, FD_CLOEXEC);
+	if (!ret->mountpoint || !find_device(ret->mountpoint, ret->device))
+		ret->device[0] = 0;
 	return 0;
+}
+
+static bool is_there(const struct vx_mounted *m)
+{
+	char device[32];
+
+	return m->mountpoint && (!m->device[0] || (find_device(m->mountpoint, device) && !strcmp(device, m->device)));
 }
 
 void vx_mounting_tune(const struct vx_mounted *m)
 {
-	char line[4096], path[128];
-	FILE *f = fopen("/proc/self/mountinfo", "re");
-	unsigned major, minor;
+	char path[128];
+	FILE *f;
 
-	while (f && fgets(line, sizeof line, f)) {
-		char at[2048];
-
-		if (sscanf(line, "%*u %*u %u:%u %*s %2047s", &major, &minor, at) != 3 || !m->mountpoint ||
-		    strcmp(at, m->mountpoint))
-			continue;
-		snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", major, minor);
-		FILE *k = fopen(path, "we");
-		if (k) {
-			fprintf(k, "%d\n", READ_AHEAD_KB);
-			fclose(k);
-		}
-	}
-	if (f)
+	if (!m->device[0])
+		return;
+	snprintf(path, sizeof path, "/sys/class/bdi/%s/read_ahead_kb", m->device);
+	f = fopen(path, "we");
+	if (f) {
+		fprintf(f, "%d\n", READ_AHEAD_KB);
 		fclose(f);
+	}
 }
 
 void vx_mounting_detach(const struct vx_mounted *m)
 {
 	pid_t pid;
 
-	if (!m->mountpoint || umount2(m->mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) == 0 || geteuid() == 0)
+	if (!is_there(m) || umount2(m->mountpoint, MNT_DETACH | UMOUNT_NOFOLLOW) == 0 || geteuid() == 0)
 		return;
 	pid = fork();
 	if (pid == 0) {

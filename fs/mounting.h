@@ -9,6 +9,7 @@
 struct vx_mounted {
 	int fd;           /* the device */
 	char *mountpoint; /* absolute */
+	char device[32];  /* the mount's, "MAJOR:MINOR"; "": not known */
 	void *session;    /* libfuse's, for mounting only */
 };
 
@@ -19,7 +20,7 @@ int vx_mounting_check(const char *mountpoint, struct vx_err *e);
 /* After the kernel has had its first answer: the size of its read-ahead, which is far too small where pages come
  * through us. */
 void vx_mounting_tune(const struct vx_mounted *m);
-/* Detaches it, busy or not. */
+/* Detaches it, busy or not, where it still is: not what somebody has mounted there since. */
 void vx_mounting_detach(const struct vx_mounted *m);
 /* True: the kernel has ended the mount. Only while nobody reads requests: it is woken by each. */
 bool vx_mounting_gone(const struct vx_mounted *m);

@@ -79,13 +79,14 @@ static bool is_box(const struct vx_view *v)
 	return v->kind == VX_NODE_EAGER || v->kind == VX_NODE_LAZY;
 }
 
-/* Without a slot the node is merely not known to the next server. */
-static void write_down(struct vx_nodes *t, struct node *n)
+/* False: there is no slot. The kernel must not hear of such a node, for the next server would give its number to
+ * another. */
+static bool write_down(struct vx_nodes *t, struct node *n)
 {
 	struct vx_table_node *r = t->table ? vx_table_take(t->table, VX_TABLE_NODES, &n->slot) : NULL;
 
 	if (!r)
-		return;
+		return !t->table;
 	r->ino = n->ino;
 	r->parent = n->parent;
 	r->kind = n->view.kind;
@@ -96,6 +97,7 @@ static void write_down(struct vx_nodes *t, struct node *n)
 	r->lookups = 0;
 	vx_table_seal(t->table, VX_TABLE_NODES, n->slot);
 	n->record = r;
+	return true;
 }
 
 static void count(struct node *n, uint64_t lookups)
@@ -185,8 +187,11 @@ uint64_t vx_nodes_lookup(struct vx_nodes *t, const struct vx_view *v, uint64_t p
 		n = add_locked(t, v, parent, t->next_ino);
 		if (!n)
 			return 0;
+		if (!write_down(t, n)) {
+			remove_locked(t, n);
+			return 0;
+		}
 		t->next_ino++;
-		write_down(t, n);
 	}
 	count(n, n->lookups + 1);
 	return n->ino;
@@ -218,8 +223,13 @@ static bool take_over(void *ctx, uint32_t slot, void *record)
 	VX_LOCK_SCOPE(&k->t->mtx);
 	struct node *n;
 
-	if (r->ino <= ROOT_INO || r->ino > INO_MAX || r->kind > VX_NODE_ERRORS || find_locked(k->t, r->ino) ||
-	    !k->is_sound(k->ctx, &v, r->source) || find_view_locked(k->t, &v))
+	if (r->ino <= ROOT_INO || r->ino > INO_MAX)
+		return false;
+	/* The kernel may know the number also of what is refused: nothing else may be given it. */
+	if (r->ino >= k->t->next_ino)
+		k->t->next_ino = r->ino + 1;
+	if (r->kind > VX_NODE_ERRORS || find_locked(k->t, r->ino) || !k->is_sound(k->ctx, &v, r->source) ||
+	    find_view_locked(k->t, &v))
 		return false;
 	n = add_locked(k->t, &v, r->parent, r->ino);
 	if (!n)
@@ -227,8 +237,6 @@ static bool take_over(void *ctx, uint32_t slot, void *record)
 	n->slot = slot;
 	n->record = r;
 	n->lookups = r->lookups;
-	if (r->ino >= k->t->next_ino)
-		k->t->next_ino = r->ino + 1;
 	return true;
 }
 

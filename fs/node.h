@@ -40,8 +40,8 @@ int vx_nodes_new(struct vx_nodes **ret, struct vx_table *table);
 void vx_nodes_recover(struct vx_nodes *t, bool (*is_sound)(void *ctx, struct vx_view *v, uint32_t source), void *ctx);
 void vx_nodes_free(struct vx_nodes **t);
 
-/* The number of the view's node, made if need be, with its lookup count raised; 0 when memory is short. `parent` is
- * where its name lives. */
+/* The number of the view's node, made if need be, with its lookup count raised; 0 when memory, or the table, is short.
+ * `parent` is where its name lives. */
 uint64_t vx_nodes_lookup(struct vx_nodes *t, const struct vx_view *v, uint64_t parent);
 void vx_nodes_forget(struct vx_nodes *t, uint64_t ino, uint64_t n);
 bool vx_nodes_get(struct vx_nodes *t, uint64_t ino, struct vx_view *ret);

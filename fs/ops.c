@@ -346,10 +346,9 @@ static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	void *p = NULL;
 
 	VX_COUNT(fuse_releases);
-	if (vx_nodes_get(fs->nodes, ino, &v)) {
-		close_box(fs, fi->fh);
+	close_box(fs, fi->fh); /* whether or not the node is known */
+	if (vx_nodes_get(fs->nodes, ino, &v))
 		p = vx_handles_drop(fs->handles, fi->fh);
-	}
 	if (p && (v.kind == VX_NODE_STATS || v.kind == VX_NODE_ERRORS))
 		free(p);
 	else if (p)

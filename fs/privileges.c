@@ -250,6 +250,13 @@ int vx_identity_choose(struct vx_identity *ret, const char *runas, const struct 
 	return 0;
 }
 
+void vx_identity_keep(struct vx_identity *ret, uid_t uid, gid_t gid)
+{
+	*ret = (struct vx_identity){0};
+	set_identity(ret, uid, gid);
+	snprintf(ret->why, sizeof ret->why, "the server before was");
+}
+
 /* ---- taking ---- */
 
 /* glibc has no call for it. */

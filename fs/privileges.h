@@ -32,6 +32,9 @@ struct vx_identity_need {
 int vx_identity_choose(struct vx_identity *ret, const char *runas, const struct vx_identity_need *needs, unsigned n,
 		       struct vx_err *e);
 
+/* The one that was chosen when the mount was made. */
+void vx_identity_keep(struct vx_identity *ret, uid_t uid, gid_t gid);
+
 /* Becomes it, for good: groups, ids, every capability set, securebits locked so that uid 0 gains nothing by an exec,
  * no_new_privs, not dumpable, no core files. Then tries to get something back, and fails when that works. From the only
  * thread. After it /proc/self belongs to root: open what is needed there before. */

@@ -39,9 +39,12 @@ struct vx_tell {
 	uint32_t keeper_pid; /* as the keeper's namespace has it */
 };
 
-/* The environment variable by which a server knows that it is one, and its descriptors:
- * "questions,news,table,arena,out"; arena -1: there is none. */
+/* The environment variable by which a server knows that it is one, its descriptors and who it is to be:
+ * "questions,news,table,arena,out,uid,gid"; arena -1: there is none; uid -1: it chooses. */
 #define VX_SERVER_ENV "VOXFS_SERVER"
+/* Where relative names in its arguments begin. It is not started there: the folder may be gone by then, or below the
+ * mount, which nobody serves yet. */
+#define VX_DIRECTORY_ENV "VOXFS_DIRECTORY"
 enum vx_out {
 	VX_OUT_STDERR, /* somebody reads stderr, to the end */
 	VX_OUT_DETACH, /* until the mount works */

@@ -3,6 +3,7 @@
  * before), and only when the keeper says so touch the connection and what the server before has left.
  */
 #include "fs/server.h"
+#include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "fs/confine.h"
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/vfs.h>
 
 #define EXIT_MOUNT 32
 #define DRAIN_NS (2 * VX_SEC)
@@ -57,6 +59,7 @@ static void reach_nothing(struct server *s)
 {
 	s->null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	vx_log_reach_syslog();
+	vx_warmer_look();
 }
 
 static void leave_terminal(struct server *s)
@@ -70,29 +73,37 @@ static void leave_terminal(struct server *s)
 		close(s->null);
 }
 
-/* What is named relative to where the user was is named from the root before that is left. */
-static void make_absolute(char **path, bool may_be_made)
+/* What is named relative to where the user was is named from the root. By its text alone: that folder may lie below the
+ * mount by now, and a server must not ask there. */
+static int make_absolute(char **path, const char *directory)
 {
-	VX_AUTO_FREE char *here = NULL;
-	char *real = NULL;
+	char *whole;
 
-	if (!*path || (*path)[0] == '/')
-		return;
-	real = realpath(*path, NULL);
-	if (!real && may_be_made && (here = getcwd(NULL, 0)) && asprintf(&real, "%s/%s", here, *path) < 0)
-		real = NULL;
-	if (!real)
-		return;
+	if (!*path || (*path)[0] == '/' || strstr(*path, "://"))
+		return 0;
+	if (asprintf(&whole, "%s/%s", directory, *path) < 0)
+		return -ENOMEM;
 	free(*path);
-	*path = real;
+	*path = whole;
+	return 0;
 }
 
-static void leave_directory(struct vx_options *o)
+static int name_from_root(struct server *s)
 {
-	make_absolute(&o->source, false);
-	make_absolute(&o->diskcache, true);
-	if (chdir("/") < 0)
-		vx_log(VX_LOG_WARN, "cannot leave the directory: %s", strerror(errno));
+	int r = make_absolute(&s->o->source, s->inherited.directory);
+
+	return r < 0 ? r : make_absolute(&s->o->diskcache, s->inherited.directory);
+}
+
+/* The arena is as large as the keeper made it, whatever part of the machine's memory that is by now. */
+static void fit_arena(struct vx_options *o, int arena)
+{
+	struct statfs f;
+
+	if (arena < 0 || fstatfs(arena, &f) < 0)
+		return;
+	if (vx_div_up(o->cache, (uint64_t)f.f_bsize) != f.f_blocks)
+		o->cache = (uint64_t)f.f_blocks * (uint64_t)f.f_bsize;
 }
 
 /* ---- news from the keeper ---- */
@@ -188,13 +199,18 @@ static void hand_over(struct server *s, pthread_t listener)
 	_exit(0);
 }
 
+static void end_session(struct server *s, bool wait)
+{
+	vx_session_end(s->session, wait);
+	vx_notifier_stop(&s->fs->notifier);
+	vx_arena_set_sharer(vx_cache_arena(s->fs->cache), NULL); /* the connection's end gives back what it knew */
+}
+
 static void end(struct server *s)
 {
 	if (!s->ending)
 		vx_broker_tell(s->broker, VX_NEWS_UNMOUNTED);
-	vx_session_end(s->session, !s->orphaned); /* without a keeper nobody has taken the mount away */
-	vx_notifier_stop(&s->fs->notifier);
-	vx_arena_set_sharer(vx_cache_arena(s->fs->cache), NULL); /* the connection's end gives back what it knew */
+	end_session(s, !s->orphaned); /* without a keeper nobody has taken the mount away */
 }
 
 static int serve(struct server *s, struct vx_err *e)
@@ -209,8 +225,8 @@ static int serve(struct server *s, struct vx_err *e)
 	if (r == 0)
 		r = -pthread_create(&listener, NULL, listen_main, s);
 	if (r < 0) {
-		if (s->session)
-			end(s);
+		if (s->session) /* the mount is there, and the keeper's to give to another or to take away */
+			end_session(s, false);
 		return r;
 	}
 	leave_terminal(s);
@@ -233,18 +249,20 @@ int vx_server_run(struct vx_options *o, const struct vx_inherited *h)
 
 	prctl(PR_SET_NAME, "voxfs");
 	leave_signals_to_keeper();
-	leave_directory(o);
 	reach_nothing(&s);
 	vx_warmer_permit();
+	fit_arena(o, h->arena);
 	if (h->out == VX_OUT_SYSLOG)
 		vx_log_to_syslog();
-	r = vx_broker_new(&s.broker, h);
+	r = name_from_root(&s);
+	if (r == 0)
+		r = vx_broker_new(&s.broker, h);
 	if (r < 0)
 		vx_fail(&e, r, "no memory");
 	if (r == 0)
 		r = vx_table_attach(&s.table, h->table, &e);
 	if (r == 0)
-		r = vx_confine(o, s.table, h->arena, &s.sandbox, &e);
+		r = vx_confine(o, s.table, h, &s.sandbox, &e);
 	if (r == 0)
 		r = vx_arena_on(&arena, h->arena, -1, vx_table_note(s.table), &e);
 	if (r == 0)

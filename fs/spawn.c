@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Descriptors are close-on-exec everywhere; the four that a server inherits lose that between fork and exec.
+ * Descriptors are close-on-exec everywhere, those that we were started with too, as soon as we have forked; the four
+ * that a server inherits lose that before exec.
  */
 #include "fs/spawn.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,11 +20,14 @@ int vx_program_init(struct vx_program *p, char **argv, struct vx_err *e)
 
 	p->fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	p->argv = argv;
+	p->uid = p->gid = -1;
 	if (p->fd < 0 || n < 0)
 		return vx_fail(e, -errno, "cannot find the program that runs: %s", strerror(errno));
 	path[n] = 0;
 	p->path = strdup(path);
 	p->cwd = getcwd(NULL, 0);
+	if (!p->cwd)
+		p->cwd = strdup("/"); /* removed: nothing has a name relative to it */
 	return p->path && p->cwd ? 0 : vx_fail(e, -ENOMEM, "no memory");
 }
 
@@ -35,6 +40,27 @@ int vx_program_renew(struct vx_program *p, struct vx_err *e)
 	close(p->fd);
 	p->fd = fd;
 	return 0;
+}
+
+void vx_program_keep_identity(struct vx_program *p, pid_t server)
+{
+	char path[64], line[256];
+	unsigned uid, gid;
+	int found = 0;
+	FILE *f;
+
+	if (geteuid() != 0 || p->uid >= 0)
+		return;
+	snprintf(path, sizeof path, "/proc/%d/status", (int)server);
+	f = fopen(path, "re");
+	while (f && found < 2 && fgets(line, sizeof line, f))
+		found += sscanf(line, "Uid: %u", &uid) == 1 || sscanf(line, "Gid: %u", &gid) == 1;
+	if (f)
+		fclose(f);
+	if (found < 2)
+		return;
+	p->uid = uid;
+	p->gid = gid;
 }
 
 void vx_program_done(struct vx_program *p)
@@ -55,13 +81,15 @@ static void hand_down(int fd)
 static void become_server(const struct vx_program *p, int questions, int news, int table, int arena, enum vx_out out)
 {
 	sigset_t none;
-	char text[64];
+	char text[128];
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	snprintf(text, sizeof text, "%d,%d,%d,%d,%d", questions, news, table, arena, out);
-	if (setenv(VX_SERVER_ENV, text, 1) < 0 || chdir(p->cwd) < 0)
+	snprintf(text, sizeof text, "%d,%d,%d,%d,%d,%lld,%lld", questions, news, table, arena, out, (long long)p->uid,
+		 (long long)p->gid);
+	if (setenv(VX_SERVER_ENV, text, 1) < 0 || setenv(VX_DIRECTORY_ENV, p->cwd, 1) < 0 || chdir("/") < 0)
 		return;
+	close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 	hand_down(questions);
 	hand_down(news);
 	hand_down(table);

@@ -15,16 +15,21 @@ struct vx_program {
 	char *path; /* its name, for the next one */
 	char *cwd;  /* where relative names in the arguments begin */
 	char **argv;
+	int64_t uid, gid; /* who servers are; -1: not known yet */
 };
 int vx_program_init(struct vx_program *p, char **argv, struct vx_err *e);
 /* The file that stands under the name now. */
 int vx_program_renew(struct vx_program *p, struct vx_err *e);
+/* Every server from now on is who this one has become: what it leaves on disks must not make the next one somebody
+ * else. Nothing happens where we have no choice, or have chosen before. */
+void vx_program_keep_identity(struct vx_program *p, pid_t server);
 void vx_program_done(struct vx_program *p);
 
 struct vx_child {
 	pid_t pid; /* 0: none */
 	int questions, news;
-	bool prepared, serving, deaf; /* deaf: it has closed its end of a link */
+	bool prepared, serving, draining;
+	bool mute, deaf; /* it has closed its end of a link: of questions, of news */
 	uint64_t served_since_ns;
 };
 

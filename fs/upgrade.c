@@ -38,6 +38,22 @@ static int ask(const char *mountpoint, struct mount_state *ret, struct vx_err *e
 	return r;
 }
 
+/* A relative name was relative to where the keeper was started, which nobody knows any more: it may be the end of the
+ * mount point's. Good enough, for whose process it is has been seen. */
+static bool may_name(const char *arg, const char *want)
+{
+	size_t n, m = strlen(want);
+
+	while (!strncmp(arg, "./", 2) || !strncmp(arg, "../", 3))
+		arg = strchr(arg, '/') + 1;
+	if (!strcmp(arg, ".") || !strcmp(arg, ".."))
+		return true;
+	n = strlen(arg);
+	while (n && arg[n - 1] == '/')
+		n--;
+	return n && arg[0] != '/' && n < m && want[m - n - 1] == '/' && !strncmp(want + m - n, arg, n);
+}
+
 /* True when an argument of the process is the mount point. */
 static bool is_started_for(long long pid, const char *mountpoint)
 {
@@ -63,7 +79,7 @@ static bool is_started_for(long long pid, const char *mountpoint)
 	for (arg = text; arg < text + n; arg += strlen(arg) + 1) {
 		VX_AUTO_FREE char *real = realpath(arg, NULL);
 
-		if (real && !strcmp(real, want))
+		if ((real && !strcmp(real, want)) || may_name(arg, want))
 			return true;
 	}
 	return false;

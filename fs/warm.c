@@ -24,11 +24,14 @@ struct vx_warmer {
 	struct vx_arena *arena;
 	struct vx_pool *pool;
 	uint64_t target;
-	FILE *meminfo; /* opened at once: later the sandbox is in the way */
 	_Atomic bool stop;
 	sem_t low;
 	pthread_t thread;
 };
+
+/* Of the machine, for the one server in a process. */
+static FILE *meminfo;
+static bool is_virtual;
 
 static bool on_virtual_machine(void)
 {
@@ -43,7 +46,13 @@ static bool on_virtual_machine(void)
 	return found;
 }
 
-static bool memory_is_ample(FILE *meminfo)
+void vx_warmer_look(void)
+{
+	meminfo = fopen("/proc/meminfo", "re");
+	is_virtual = on_virtual_machine();
+}
+
+static bool memory_is_ample(void)
 {
 	unsigned long long total = 0, available = 0;
 	char line[256];
@@ -75,7 +84,7 @@ static bool prepare_one(struct vx_warmer *w)
 
 	if (!w->target)
 		return vx_pool_prepare(w->pool, REGIONS_ALWAYS, go_on, w);
-	if (!memory_is_ample(w->meminfo)) {
+	if (!memory_is_ample()) {
 		vx_arena_shrink_ready(w->arena, 0);
 		vx_pool_trim_ready(w->pool, REGIONS_ALWAYS);
 		return false;
@@ -152,8 +161,6 @@ static void set_callbacks(struct vx_warmer *w, void (*f)(void *ctx))
 
 static void warmer_free(struct vx_warmer *w)
 {
-	if (w->meminfo)
-		fclose(w->meminfo);
 	sem_destroy(&w->low);
 	free(w);
 }
@@ -167,13 +174,12 @@ int vx_warmer_start(struct vx_warmer **ret, struct vx_cache *c, struct vx_engine
 	if (!w)
 		return vx_fail(e, -ENOMEM, "no memory");
 	if (bytes == UINT64_MAX)
-		bytes = on_virtual_machine() ? vx_cache_limit(c) : vx_cache_limit(c) / 4;
+		bytes = is_virtual ? vx_cache_limit(c) : vx_cache_limit(c) / 4;
 	w->target = vx_min_u64(bytes, vx_cache_limit(c));
 	w->cache = c;
 	w->engine = g;
 	w->arena = vx_cache_arena(c);
 	w->pool = pool;
-	w->meminfo = fopen("/proc/meminfo", "re");
 	sem_init(&w->low, 0, 0);
 	set_callbacks(w, on_low);
 	r = pthread_create(&w->thread, NULL, warm_main, w);

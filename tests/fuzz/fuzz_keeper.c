@@ -102,6 +102,11 @@ int vx_program_renew(struct vx_program *p, struct vx_err *e)
 	return 0;
 }
 
+void vx_program_keep_identity(struct vx_program *p, pid_t server)
+{
+	must(server > 0);
+}
+
 void vx_program_done(struct vx_program *p)
 {
 }

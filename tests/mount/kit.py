@@ -231,7 +231,9 @@ class Context:
 class Mount:
     """A mount in the foreground, with its log. `volume` is what read() and check() compare with."""
 
-    def __init__(self, t, source, options="", volume=None, name="v", nobody=False, wait=True, cache="64M"):
+    def __init__(self, t, source, options="", volume=None, name="v", nobody=False, wait=True, cache="64M",
+                 inside=False, **popen):
+        """`inside`: started in the folder that is mounted on. `popen` goes to subprocess.Popen."""
         if isinstance(source, volumes.Volume):
             source, volume = "precomputed://file://" + source.path, source
         self.t, self.volume, self.name = t, volume, name
@@ -252,8 +254,8 @@ class Mount:
             argv[0] = shutil.copy(argv[0], t.name("bin"))  # the build may lie where nobody may look
             argv = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] + argv
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", env=t.env,
-                                            start_new_session=True)
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=t.env,
+                                            start_new_session=True, **{"cwd": self.path if inside else "/", **popen})
         self.pid = self.process.pid
 
     def _default(self, key, value):

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What names exist, what they refuse, and what looking at them costs."""
+import ctypes
 import errno
 import json
 import os
+import struct
 
 from kit import Skip, equal, fails, read_file
 
@@ -193,3 +195,36 @@ def test_mount_flags(t):
     for flag in ("ro", "nosuid", "nodev", "noexec"):
         assert flag in line[5].split(","), line
     assert "fuse.voxfs" in line and "default_permissions" in line[-1], line
+
+
+GETDENTS64 = 217  # of x86-64
+
+
+def entries_from(path, offset):
+    """What the kernel says of a directory from an offset on, read raw: [(offset of the next, name)]."""
+    fd, buf, found = os.open(path, os.O_RDONLY | os.O_DIRECTORY), ctypes.create_string_buffer(4096), []
+    try:
+        os.lseek(fd, offset, os.SEEK_SET)
+        while (n := ctypes.CDLL(None).syscall(GETDENTS64, fd, buf, len(buf))) > 0:
+            at = 0
+            while at < n:
+                _, after, size, _ = struct.unpack_from("<QQHB", buf.raw, at)
+                found.append((after, buf.raw[at + 19:at + size].split(b"\0")[0].decode()))
+                at += size
+        assert n == 0, "getdents64 fails at offset %d" % offset
+        return found
+    finally:
+        os.close(fd)
+
+
+def test_seeking_in_a_listing(t):
+    """A client may seek anywhere, also to where no entry begins."""
+    if os.uname().machine != "x86_64":
+        raise Skip("knows the number of the system call on x86-64 only")
+    m = t.mount(t.volume(size=(64, 64, 64)))
+    everything = entries_from(m.path, 0)
+    assert {name for _, name in everything} >= {".", "..", "v"}, everything
+    begins = [0] + [after for after, _ in everything]
+    for offset in range(begins[-1] + 20):
+        first = next((i for i, b in enumerate(begins) if b >= offset), len(everything))
+        equal(entries_from(m.path, offset), everything[first:], "from %d on" % offset)

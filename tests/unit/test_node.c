@@ -2,6 +2,7 @@
  * The node table follows the kernel's counts.
  */
 #include "../lib/vxtest.h"
+#include "arena/table.h"
 #include "fs/node.h"
 
 #include <string.h>
@@ -42,6 +43,75 @@ START_TEST(root)
 	vx_nodes_forget(t, 1234, 1);
 	ck_assert(!vx_nodes_get(t, 1234, &v));
 	ck_assert(!vx_nodes_get(t, 0, &v));
+}
+END_TEST
+
+static bool is_of_first_source(void *ctx, struct vx_view *v, uint32_t source)
+{
+	v->src = &src[0];
+	return source == 0;
+}
+
+/* A later server refuses a name that means nothing to it; the kernel may know its number all the same. */
+START_TEST(numbers_of_refused_names)
+{
+	static struct vx_nodes *dead;
+	struct vx_view kept = box_view(1), lost = box_view(2), v;
+	struct vx_table *table;
+	uint64_t ino_kept, ino_lost;
+	struct vx_err e;
+	int fd = vx_table_create("", &e);
+
+	lost.src = &src[1];
+	ck_assert_int_eq(vx_table_attach(&table, fd, &e), 0);
+	vx_nodes_free(&t);
+	ck_assert_int_eq(vx_nodes_new(&t, table), 0);
+	ino_kept = vx_nodes_lookup(t, &kept, 1);
+	ino_lost = vx_nodes_lookup(t, &lost, 1);
+	ck_assert_uint_gt(ino_lost, ino_kept);
+	dead = t; /* it gives back nothing */
+	ck_assert_ptr_nonnull(dead);
+	vx_table_detach(&table);
+	ck_assert_int_eq(vx_table_attach(&table, fd, &e), 0);
+	ck_assert_int_eq(vx_nodes_new(&t, table), 0);
+	vx_nodes_recover(t, is_of_first_source, NULL);
+	ck_assert(vx_nodes_get(t, ino_kept, &v));
+	ck_assert(!vx_nodes_get(t, ino_lost, &v));
+	v = box_view(3);
+	ck_assert_uint_gt(vx_nodes_lookup(t, &v, 1), ino_lost);
+	vx_nodes_free(&t);
+	vx_table_detach(&table);
+	close(fd);
+	begin();
+}
+END_TEST
+
+/* A node that is not written down would have its number given to another by the next server. */
+START_TEST(a_full_table)
+{
+	struct vx_view v = box_view(1), other = box_view(2);
+	struct vx_table *table;
+	uint32_t slot, last = 0;
+	struct vx_err e;
+	int fd = vx_table_create("", &e);
+
+	ck_assert_int_eq(vx_table_attach(&table, fd, &e), 0);
+	vx_nodes_free(&t);
+	ck_assert_int_eq(vx_nodes_new(&t, table), 0);
+	ck_assert_uint_eq(vx_nodes_lookup(t, &v, 1), 2);
+	while (vx_table_take(table, VX_TABLE_NODES, &slot))
+		last = slot;
+	ck_assert_uint_gt(last, 0);
+	ck_assert_uint_eq(vx_nodes_lookup(t, &other, 1), 0);
+	ck_assert_uint_eq(vx_nodes_find(t, &other), 0);
+	ck_assert_uint_eq(vx_nodes_count(t), 2);
+	ck_assert_uint_eq(vx_nodes_lookup(t, &v, 1), 2); /* known already */
+	vx_table_give(table, VX_TABLE_NODES, last);
+	ck_assert_uint_eq(vx_nodes_lookup(t, &other, 1), 3);
+	vx_nodes_free(&t);
+	vx_table_detach(&table);
+	close(fd);
+	begin();
 }
 END_TEST
 
@@ -200,6 +270,8 @@ int main(void)
 	tcase_set_timeout(tc, 300);
 	tcase_add_checked_fixture(tc, begin, end);
 	tcase_add_test(tc, root);
+	tcase_add_test(tc, numbers_of_refused_names);
+	tcase_add_test(tc, a_full_table);
 	tcase_add_test(tc, what_makes_a_name);
 	tcase_add_loop_test(tc, counts_and_numbers, 0, 3);
 	tcase_add_test(tc, forgetting_too_much);
