@@ -545,7 +545,10 @@ void vx_index_got(struct vx_worker *w, struct vx_task *t, struct vx_fetched *got
 {
 	struct outcome o = {0};
 
+	if (!got->err.code)
+		vx_task_mark(w, t, &got->err);
 	read_index(w->engine, t, got, &o);
+	vx_task_unmark(w);
 	if (o.err.code && !got->err.code)
 		vx_task_distrust(w->engine, t);
 	vx_buf_put(vx_steal(got->body));
