@@ -145,6 +145,9 @@ void vx_tasks_start(struct vx_worker *w, struct vx_task **t, unsigned n); /* tak
 void vx_task_finish(struct vx_worker *w, struct vx_task *t);              /* ARRIVED, taken off its queue */
 void vx_task_got(struct vx_worker *w, struct vx_task *t,
 		 struct vx_fetched *got); /* what a store said; takes the body */
+/* Around work on bytes from outside; *e is set when servers have died of them. */
+void vx_task_mark(struct vx_worker *w, const struct vx_task *t, struct vx_err *e);
+void vx_task_unmark(struct vx_worker *w);
 void vx_task_fail(struct vx_worker *w, struct vx_task *t, const struct vx_err *e); /* -ENODATA: it is missing */
 /* Where a sub-box of the part goes, and that all of it has got there. */
 struct vx_place vx_part_place(const struct vx_part *p, const struct vx_box *part, uint32_t width);
