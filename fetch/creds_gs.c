@@ -246,12 +246,6 @@ int vx_creds_gs(struct vx_tokens *ts, const char *bucket, struct vx_token **ret,
 	static vx_token_source *const chain[] = {from_bucket_file, from_env,    from_common_file,
 						 from_hmac,        from_gcloud, from_machine};
 
-	for (size_t i = 0; i < VX_ARRAY_LEN(chain) && !vx_secret_unwanted("GS_NO_SIGN_REQUEST"); i++) {
-		int r = chain[i](ts, bucket, ret, e);
-
-		if (r != -ENOENT)
-			return r;
-	}
-	*ret = vx_token_new(VX_TOKEN_NONE);
-	return *ret ? 0 : out_of_memory(e);
+	return vx_token_first(chain, vx_secret_unwanted("GS_NO_SIGN_REQUEST") ? 0 : VX_ARRAY_LEN(chain), ts, bucket,
+			      ret, e);
 }

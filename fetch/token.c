@@ -62,6 +62,19 @@ struct vx_token *vx_token_new(enum vx_token_kind kind)
 	return t;
 }
 
+int vx_token_first(vx_token_source *const *chain, size_t n, struct vx_tokens *ts, const char *subject,
+		   struct vx_token **ret, struct vx_err *e)
+{
+	for (size_t i = 0; i < n; i++) {
+		int r = chain[i](ts, subject, ret, e);
+
+		if (r != -ENOENT)
+			return r;
+	}
+	*ret = vx_token_new(VX_TOKEN_NONE);
+	return *ret ? 0 : vx_fail(e, -ENOMEM, "no memory");
+}
+
 struct vx_token *vx_token_ref(struct vx_token *t)
 {
 	t->refs++;

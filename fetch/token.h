@@ -64,6 +64,10 @@ bool vx_holder_reject(struct vx_holder *id, const struct vx_token *t, int64_t no
 
 /* --- for sources, on the thread of tokens --- */
 
+/* Asks one source after another until one knows (anything but -ENOENT); else there is no need of a token. */
+int vx_token_first(vx_token_source *const *chain, size_t n, struct vx_tokens *ts, const char *subject,
+		   struct vx_token **ret, struct vx_err *e);
+
 /* One small HTTP request; sent again when the server is busy. */
 struct vx_ask {
 	const char *method; /* NULL: GET */

@@ -4,23 +4,11 @@
  */
 #include "fs/dir.h"
 #include "fs/handle.h"
+#include "fs/request.h"
 #include "fs/view.h"
 
 #include <string.h>
 #include <sys/stat.h>
-
-static struct vx_fs *fs_of(fuse_req_t req)
-{
-	return fuse_req_userdata(req);
-}
-
-static bool find_dir(fuse_req_t req, fuse_ino_t ino, struct vx_view *ret)
-{
-	if (vx_nodes_get(fs_of(req)->nodes, ino, ret))
-		return true;
-	fuse_reply_err(req, ENOENT);
-	return false;
-}
 
 struct listing {
 	struct vx_fs *fs;
@@ -80,7 +68,7 @@ static struct listing *listing_make(fuse_req_t req, fuse_ino_t ino, const struct
 
 	if (!l)
 		return NULL;
-	l->fs = fs_of(req);
+	l->fs = vx_request_fs(req);
 	l->req = req;
 	list_add_ino(l, ".", ino, S_IFDIR);
 	list_add_ino(l, "..", 0xffffffff, S_IFDIR);
@@ -93,11 +81,11 @@ static struct listing *listing_make(fuse_req_t req, fuse_ino_t ino, const struct
 
 void vx_on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct vx_fs *fs = fs_of(req);
+	struct vx_fs *fs = vx_request_fs(req);
 	struct listing *l;
 	struct vx_view v;
 
-	if (!find_dir(req, ino, &v))
+	if (!vx_request_view(req, ino, &v))
 		return;
 	l = listing_make(req, ino, &v);
 	fi->fh = l ? vx_handles_put(fs->handles, l, listing_free) : 0;
@@ -142,13 +130,13 @@ static size_t entry_at(const struct listing *l, size_t off)
 
 void vx_on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct vx_fs *fs = fs_of(req);
+	struct vx_fs *fs = vx_request_fs(req);
 	struct listing *known = vx_handles_get(fs->handles, fi->fh), *l = known;
 	struct vx_view v;
 	size_t at, n;
 
 	if (!known) { /* opened by the server before */
-		if (!find_dir(req, ino, &v))
+		if (!vx_request_view(req, ino, &v))
 			return;
 		l = listing_make(req, ino, &v);
 	}
@@ -167,6 +155,6 @@ void vx_on_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struc
 void vx_on_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	(void)ino;
-	listing_free(vx_handles_drop(fs_of(req)->handles, fi->fh));
+	listing_free(vx_handles_drop(vx_request_fs(req)->handles, fi->fh));
 	fuse_reply_err(req, 0);
 }

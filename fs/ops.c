@@ -13,6 +13,7 @@
 #include "fs/lazy.h"
 #include "fs/notify.h"
 #include "fs/passthrough.h"
+#include "fs/request.h"
 #include "fs/session.h"
 #include "fs/view.h"
 
@@ -24,20 +25,6 @@
 
 #define FOR_EVER 86400.0 /* what a name means never changes while the mount lives */
 #define ERROR_XATTR "user.voxfs.error"
-
-static struct vx_fs *fs_of(fuse_req_t req)
-{
-	return fuse_req_userdata(req);
-}
-
-/* The view of a node that a request names; answers ENOENT when the kernel asks for one that it has forgotten. */
-static bool view_of(fuse_req_t req, fuse_ino_t ino, struct vx_view *ret)
-{
-	if (vx_nodes_get(fs_of(req)->nodes, ino, ret))
-		return true;
-	fuse_reply_err(req, ENOENT);
-	return false;
-}
 
 static void on_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -55,13 +42,13 @@ static void on_init(void *userdata, struct fuse_conn_info *conn)
 
 static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	struct vx_fs *fs = fs_of(req);
+	struct vx_fs *fs = vx_request_fs(req);
 	struct fuse_entry_param e = {.attr_timeout = FOR_EVER, .entry_timeout = FOR_EVER};
 	struct vx_view dir, v;
 	fuse_ino_t ino;
 
 	VX_COUNT(fuse_lookups);
-	if (!view_of(req, parent, &dir))
+	if (!vx_request_view(req, parent, &dir))
 		return;
 	if (!vx_view_find(fs, &dir, name, &v)) {
 		fuse_reply_entry(req, &e); /* number 0: remembered as absent */
@@ -81,14 +68,14 @@ static void on_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 static void on_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
 {
-	vx_nodes_forget(fs_of(req)->nodes, ino, nlookup);
+	vx_nodes_forget(vx_request_fs(req)->nodes, ino, nlookup);
 	fuse_reply_none(req);
 }
 
 static void on_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
 {
 	for (size_t i = 0; i < count; i++)
-		vx_nodes_forget(fs_of(req)->nodes, forgets[i].ino, forgets[i].nlookup);
+		vx_nodes_forget(vx_request_fs(req)->nodes, forgets[i].ino, forgets[i].nlookup);
 	fuse_reply_none(req);
 }
 
@@ -98,9 +85,9 @@ static void on_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	struct stat st;
 
 	(void)fi;
-	if (!view_of(req, ino, &v))
+	if (!vx_request_view(req, ino, &v))
 		return;
-	vx_view_stat(fs_of(req), &v, ino, &st);
+	vx_view_stat(vx_request_fs(req), &v, ino, &st);
 	fuse_reply_attr(req, &st, FOR_EVER);
 }
 
@@ -116,7 +103,7 @@ static void on_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct statvfs v = {.f_bsize = 4096, .f_frsize = 4096, .f_namemax = VX_MAX_NAME};
 
 	(void)ino;
-	vx_cache_stats(fs_of(req)->cache, &s);
+	vx_cache_stats(vx_request_fs(req)->cache, &s);
 	v.f_blocks = s.limit / 4096;
 	v.f_bfree = v.f_bavail = (s.limit - vx_min_u64(s.bytes, s.limit)) / 4096;
 	v.f_files = s.objects;
@@ -300,11 +287,11 @@ static void open_lazy(struct vx_fs *fs, fuse_req_t req, const struct vx_view *v,
 
 static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct vx_fs *fs = fs_of(req);
+	struct vx_fs *fs = vx_request_fs(req);
 	struct vx_view v;
 
 	VX_COUNT(fuse_opens);
-	if (!view_of(req, ino, &v))
+	if (!vx_request_view(req, ino, &v))
 		return;
 	if ((fi->flags & O_ACCMODE) != O_RDONLY) {
 		fuse_reply_err(req, EROFS);
@@ -341,7 +328,7 @@ static void on_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
  * kernel itself has let go of the object before it sends one. */
 static void on_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct vx_fs *fs = fs_of(req);
+	struct vx_fs *fs = vx_request_fs(req);
 	struct vx_view v;
 	void *p = NULL;
 
@@ -413,12 +400,12 @@ static void read_text(struct vx_fs *fs, fuse_req_t req, const struct vx_view *v,
 
 static void on_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct vx_fs *fs = fs_of(req);
+	struct vx_fs *fs = vx_request_fs(req);
 	struct vx_cbox *b;
 	struct vx_view v;
 
 	VX_COUNT(fuse_reads);
-	if (!view_of(req, ino, &v))
+	if (!vx_request_view(req, ino, &v))
 		return;
 	switch (v.kind) {
 	case VX_NODE_EAGER: /* mounts without passthrough: the box is mapped while it is open */
@@ -463,7 +450,7 @@ static void reply_xattr(fuse_req_t req, const char *value, size_t len, size_t si
 
 static void on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
-	VX_AUTO_FREE char *why = strcmp(name, ERROR_XATTR) ? NULL : vx_nodes_error(fs_of(req)->nodes, ino);
+	VX_AUTO_FREE char *why = strcmp(name, ERROR_XATTR) ? NULL : vx_nodes_error(vx_request_fs(req)->nodes, ino);
 
 	if (why)
 		reply_xattr(req, why, strlen(why), size);
@@ -473,7 +460,7 @@ static void on_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t
 
 static void on_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
-	VX_AUTO_FREE char *why = vx_nodes_error(fs_of(req)->nodes, ino);
+	VX_AUTO_FREE char *why = vx_nodes_error(vx_request_fs(req)->nodes, ino);
 
 	reply_xattr(req, ERROR_XATTR, why ? sizeof ERROR_XATTR : 0, size);
 }

@@ -54,28 +54,33 @@ static bool may_name(const char *arg, const char *want)
 	return n && arg[0] != '/' && n < m && want[m - n - 1] == '/' && !strncmp(want + m - n, arg, n);
 }
 
+/* A file of /proc about the process, cut off at the buffer's end; "" when there is none. Its length. */
+static size_t read_proc(long long pid, const char *name, char *text, size_t size)
+{
+	char path[64];
+	FILE *f;
+	size_t n;
+
+	snprintf(path, sizeof path, "/proc/%lld/%s", pid, name);
+	f = fopen(path, "re");
+	n = f ? fread(text, 1, size - 1, f) : 0;
+	if (f)
+		fclose(f);
+	text[n] = 0;
+	return n;
+}
+
 /* True when an argument of the process is the mount point. */
 static bool is_started_for(long long pid, const char *mountpoint)
 {
 	VX_AUTO_FREE char *want = realpath(mountpoint, NULL);
-	char path[64], text[16384], *arg;
-	FILE *f;
+	char text[16384], *arg;
 	size_t n;
 
-	snprintf(path, sizeof path, "/proc/%lld/comm", pid);
-	f = fopen(path, "re");
-	n = f ? fread(text, 1, sizeof text - 1, f) : 0;
-	if (f)
-		fclose(f);
-	text[n] = 0;
+	read_proc(pid, "comm", text, sizeof text);
 	if (strcmp(text, "voxfs-keeper\n") || !want)
 		return false;
-	snprintf(path, sizeof path, "/proc/%lld/cmdline", pid);
-	f = fopen(path, "re");
-	n = f ? fread(text, 1, sizeof text - 1, f) : 0;
-	if (f)
-		fclose(f);
-	text[n] = 0;
+	n = read_proc(pid, "cmdline", text, sizeof text);
 	for (arg = text; arg < text + n; arg += strlen(arg) + 1) {
 		VX_AUTO_FREE char *real = realpath(arg, NULL);
 

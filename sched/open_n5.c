@@ -49,9 +49,7 @@ static int read_level(struct vx_opening *o, const char *dir, struct levels *l, u
 	return read_dataset(o, dir, &l->array[i], &l->own[i], &l->err[i], e);
 }
 
-/* The document of a group, or of a dataset that is to be looked at first: 0, -ENODATA when there is none, or the
- * failure.
- */
+/* The document of what may be a group: 0, -ENODATA when there is none, or the failure. */
 static int read_group(struct vx_opening *o, const char *dir, struct vx_n5_group *ret, struct vx_err *e)
 {
 	VX_AUTO_BUF struct vx_buf *text = NULL;
@@ -135,7 +133,8 @@ static int open_dataset(struct vx_opening *o, const char *dir, const char *name,
 /* Some numbers of setups and of time points are left out: they end where this many in a row are missing. */
 #define BDV_GAP 8
 
-/* Time points of one setup. All setups have the same, of which each may lack some. */
+/* Time points of one setup. They are common to all setups, of which each may lack some: so only for the first setup are
+ * gaps looked beyond, others have what is known by then and what follows at once. */
 struct bdv_times {
 	uint32_t n; /* one past the last that is there */
 	bool *is_there;
@@ -220,6 +219,14 @@ static int bdv_first_time(struct vx_opening *o, const char *dir, struct vx_n5_gr
 	return r;
 }
 
+static bool bdv_is_hopeless(const struct vx_n5_group *g, const struct levels *l)
+{
+	for (unsigned i = 0; i < g->image.nlevels; i++)
+		if (!l->err[i].code)
+			return false;
+	return true;
+}
+
 /* `known` time points are looked for in any case, and then `gap` beyond the last. */
 static int bdv_find_times(struct vx_opening *o, const char *dir, struct vx_n5_group *g, uint32_t known, uint32_t gap,
 			  struct levels *l, struct bdv_times *ret, struct vx_err *e)
@@ -238,6 +245,8 @@ static int bdv_find_times(struct vx_opening *o, const char *dir, struct vx_n5_gr
 			r = bdv_add_time(ret, t, e);
 		if (r < 0)
 			return r;
+		if (ret->n && bdv_is_hopeless(g, l))
+			break;
 	}
 	return 0;
 }
@@ -276,7 +285,7 @@ static int bdv_open_setup(struct vx_opening *o, const char *dir, const char *nam
 
 	if (r == 0 && times.n)
 		r = bdv_add(o, dir, name, g, l, &times, e);
-	if (times.n > b->times)
+	if (r > 0 && times.n > b->times)
 		b->times = times.n;
 	free(times.is_there);
 	return r;

@@ -111,16 +111,16 @@ static struct array whole_array(const struct vx_chain *c)
 	return a;
 }
 
-static uint64_t max_payload(const struct vx_chunk_form *f)
+uint64_t vx_chain_max_payload(const struct vx_chunk_form *f)
 {
 	struct array a = whole_array(chain_of(f));
 
 	return a.front + a.bytes + a.tail;
 }
 
-static uint64_t exact_payload(const struct vx_chunk_form *f)
+uint64_t vx_chain_exact_payload(const struct vx_chunk_form *f)
 {
-	return chain_of(f)->n5 ? 0 : max_payload(f);
+	return chain_of(f)->n5 ? 0 : vx_chain_max_payload(f);
 }
 
 /* The most bytes that `array` bytes can have before links [from, nlinks) are undone. */
@@ -407,8 +407,8 @@ static int decode_array(const struct vx_chunk_form *f, const struct strided *who
 	return channels ? copy_piece(f, whole, part, &common, channels, to, e) : 0;
 }
 
-static int decode(const struct vx_chunk_form *f, const uint8_t *data, size_t len, const struct vx_box *part,
-		  const struct vx_place *to, struct vx_err *e)
+int vx_chain_decode(const struct vx_chunk_form *f, const uint8_t *data, size_t len, const struct vx_box *part,
+		    const struct vx_place *to, struct vx_err *e)
 {
 	const struct vx_chain *c = chain_of(f);
 	uint64_t have[4];
@@ -433,7 +433,7 @@ const struct vx_codec vx_codec_chain = {
     .name = "chain",
     .expand = expand,
     .max_stored = max_stored,
-    .max_payload = max_payload,
-    .exact_payload = exact_payload,
-    .decode = decode,
+    .max_payload = vx_chain_max_payload,
+    .exact_payload = vx_chain_exact_payload,
+    .decode = vx_chain_decode,
 };

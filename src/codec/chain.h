@@ -66,4 +66,10 @@ uint64_t vx_link_packed_max(enum vx_link_kind kind, uint64_t bytes);
  * the rest is zero. */
 extern const struct vx_codec vx_codec_chain;
 
+/* Its own functions, for codecs whose params begin with a struct vx_chain and whose expand leaves what that says. */
+uint64_t vx_chain_max_payload(const struct vx_chunk_form *f);
+uint64_t vx_chain_exact_payload(const struct vx_chunk_form *f);
+int vx_chain_decode(const struct vx_chunk_form *f, const uint8_t *data, size_t len, const struct vx_box *part,
+		    const struct vx_place *to, struct vx_err *e);
+
 #endif

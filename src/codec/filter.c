@@ -209,27 +209,11 @@ static uint64_t max_stored(const struct vx_chunk_form *f)
 	return vx_codec_chain.max_stored(&as_stored);
 }
 
-static uint64_t max_payload(const struct vx_chunk_form *f)
-{
-	return vx_codec_chain.max_payload(f);
-}
-
-static uint64_t exact_payload(const struct vx_chunk_form *f)
-{
-	return vx_codec_chain.exact_payload(f);
-}
-
-static int decode(const struct vx_chunk_form *f, const uint8_t *data, size_t len, const struct vx_box *part,
-		  const struct vx_place *to, struct vx_err *e)
-{
-	return vx_codec_chain.decode(f, data, len, part, to, e);
-}
-
 const struct vx_codec vx_codec_filtered = {
     .name = "filtered",
     .expand = expand,
     .max_stored = max_stored,
-    .max_payload = max_payload,
-    .exact_payload = exact_payload,
-    .decode = decode,
+    .max_payload = vx_chain_max_payload,
+    .exact_payload = vx_chain_exact_payload,
+    .decode = vx_chain_decode,
 };

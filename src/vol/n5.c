@@ -127,7 +127,7 @@ bool vx_n5_is_same_form(const struct vx_array *a, const struct vx_array *b)
 {
 	return a->dtype == b->dtype && a->rank == b->rank && !memcmp(a->shape, b->shape, sizeof a->shape) &&
 	       !memcmp(a->chunk, b->chunk, sizeof a->chunk) && a->nlinks == b->nlinks &&
-	       !memcmp(a->links, b->links, sizeof a->links);
+	       !memcmp(a->links, b->links, sizeof a->links) && !memcmp(a->name, b->name, sizeof a->name);
 }
 
 int vx_n5_parse(const char *text, size_t len, struct vx_array *ret, struct vx_err *e)

@@ -162,7 +162,7 @@ static int expand(struct vx_pool *pool, const struct vx_chunk_form *f, struct vx
 {
 	const struct vx_nested *n = nested_of(f);
 	const struct assembly a = {.pool = pool, .n = n, .e = e};
-	uint64_t bytes = vx_codec_chain.exact_payload(f);
+	uint64_t bytes = vx_chain_exact_payload(f);
 	VX_AUTO_BUF struct vx_buf *whole = vx_buf_get(pool, bytes);
 	const struct vx_nested_level *v = &n->level[0];
 	uint64_t size[3];
@@ -181,27 +181,11 @@ static int expand(struct vx_pool *pool, const struct vx_chunk_form *f, struct vx
 	return r;
 }
 
-static uint64_t max_payload(const struct vx_chunk_form *f)
-{
-	return vx_codec_chain.max_payload(f);
-}
-
-static uint64_t exact_payload(const struct vx_chunk_form *f)
-{
-	return vx_codec_chain.exact_payload(f);
-}
-
-static int decode(const struct vx_chunk_form *f, const uint8_t *data, size_t len, const struct vx_box *part,
-		  const struct vx_place *to, struct vx_err *e)
-{
-	return vx_codec_chain.decode(f, data, len, part, to, e);
-}
-
 const struct vx_codec vx_codec_nested = {
     .name = "nested",
     .expand = expand,
     .max_stored = max_stored,
-    .max_payload = max_payload,
-    .exact_payload = exact_payload,
-    .decode = decode,
+    .max_payload = vx_chain_max_payload,
+    .exact_payload = vx_chain_exact_payload,
+    .decode = vx_chain_decode,
 };

@@ -300,6 +300,13 @@ def test_bigdataviewer_time_points_must_agree(t):
         assert sentence in info(m, "v-setup%d" % setup)["scales"][1]["error"]
 
 
+def test_bigdataviewer_axes_must_agree(t):
+    data = {(0, i): arrays.numbers((5, 6, 7), "uint16", i) for i in (0, 1)}
+    top = bdv(t, data, (3, 4, 5))
+    arrays.bdv(top, 0, 1, halves(data[0, 1]), (3, 4, 5), axes=["z", "y", "x"])
+    refused(t, top, "has another form than in the first time point")
+
+
 def test_bigdataviewer_setups_that_cannot_be(t):
     data = {(s, 0): arrays.numbers((5, 6, 7), "uint16", s) for s in (0, 2)}
     top = bdv(t, data)

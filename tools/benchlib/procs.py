@@ -41,6 +41,15 @@ def undisturbed():
             f.write("-10")
 
 
+def end(proc, seconds):
+    """Of a process that has been told to: by force when it does not."""
+    try:
+        proc.wait(seconds)
+    except subprocess.TimeoutExpired:
+        proc.kill()
+        proc.wait()
+
+
 class Stage:
     """A private folder with what runs in it."""
 
@@ -123,11 +132,7 @@ class Child:
     def stop(self):
         with contextlib.suppress(OSError):
             self.proc.stdin.close()
-        try:
-            self.proc.wait(5)
-        except subprocess.TimeoutExpired:
-            self.proc.kill()
-            self.proc.wait()
+        end(self.proc, 5)
         self.stage.drop(self)
 
 
@@ -184,11 +189,7 @@ class Mount:
 
     def stop(self):
         subprocess.run(["umount", "-l", self.point], stderr=subprocess.DEVNULL, check=False)
-        try:
-            self.proc.wait(10)
-        except subprocess.TimeoutExpired:
-            self.proc.kill()
-            self.proc.wait()
+        end(self.proc, 10)
         self.log.close()
         self.stage.drop(self)
 
@@ -268,9 +269,5 @@ class Nginx:
 
     def stop(self):
         self.proc.terminate()
-        try:
-            self.proc.wait(5)
-        except subprocess.TimeoutExpired:
-            self.proc.kill()
-            self.proc.wait()
+        end(self.proc, 5)
         self.stage.drop(self)
