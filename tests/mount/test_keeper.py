@@ -43,7 +43,7 @@ def test_open_files_stay_behind(t):
     with open(secret, "w") as f:
         f.write("secret")
     fd = os.open(secret, os.O_RDONLY)
-    m = t.mount(t.volume(**VOLUME), pass_fds=[fd])
+    m = t.mount(t.volume(**VOLUME), pass_fds=[fd], stdin=fd)
     os.close(fd)
     for _ in range(2):
         there = "/proc/%d/fd" % server_of(m)
