@@ -130,7 +130,7 @@ static void queue_op(struct vx_diskcache *dc, struct vx_dc_op *op, const struct 
 
 	op->id_len = id->len;
 	memcpy(op->id, id->text, id->len);
-	op->cost = sizeof *op + id->len + op->entry.payload_len;
+	op->cost = sizeof *op + id->len + (op->body ? op->body->cap : 0);
 	{
 		VX_LOCK_SCOPE(&dc->mtx);
 		/* Removals come few, and a wrong entry must go. */
@@ -165,8 +165,15 @@ void vx_dc_put(struct vx_diskcache *dc, const struct vx_entry_id *id, const stru
 	if (!op)
 		return;
 	op->entry = *e;
-	op->body = body ? vx_buf_ref(body) : NULL;
-	op->payload = payload;
+	if (body) {
+		/* A slice would hold the answer to a request for many, of which others may long be written. */
+		op->body = vx_buf_compact(body);
+		if (!op->body) {
+			free(op);
+			return;
+		}
+		op->payload = op->body->data + (payload - body->data);
+	}
 	queue_op(dc, op, id);
 }
 

@@ -97,7 +97,8 @@ struct vx_dc_found {
 bool vx_dc_get(struct vx_diskcache *dc, const struct vx_entry_id *id, uint64_t cap, struct vx_dc_found *ret);
 /* Whether the store is to be asked whether an entry still holds. */
 bool vx_dc_is_due(const struct vx_diskcache *dc, const struct vx_entry *e);
-/* Queue only, any thread: `payload` lies in `body`, of which a reference is taken. Dropped when the queue is full. */
+/* Queue only, any thread: `payload` lies in `body`, of which a reference is taken, of a slice a copy. Dropped when the
+ * queue is full. */
 void vx_dc_put(struct vx_diskcache *dc, const struct vx_entry_id *id, const struct vx_entry *e, struct vx_buf *body,
 	       const uint8_t *payload);
 void vx_dc_confirm(struct vx_diskcache *dc, const struct vx_entry_id *id, uint64_t seal);

@@ -14,6 +14,7 @@
 
 struct entry {
 	uint64_t object; /* 0: free */
+	uint64_t inode;
 	int id;
 };
 
@@ -86,7 +87,8 @@ static int grow(struct vx_backings *b)
 	return 0;
 }
 
-static int open_object(const struct vx_backings *b, uint64_t object)
+/* A descriptor, and the inode of what it is. */
+static int open_object(const struct vx_backings *b, uint64_t object, uint64_t *inode)
 {
 	char name[24];
 	struct stat st;
@@ -98,8 +100,10 @@ static int open_object(const struct vx_backings *b, uint64_t object)
 	fd = openat(b->ro, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
+		*inode = st.st_ino;
 		return fd;
+	}
 	close(fd);
 	return -EINVAL;
 }
@@ -107,23 +111,26 @@ static int open_object(const struct vx_backings *b, uint64_t object)
 int vx_backings_register(struct vx_backings *b, uint64_t object)
 {
 	VX_AUTO_CLOSE int fd = -1;
-	struct entry *x;
+	const struct entry *x;
+	uint64_t inode = 0;
 	int r, id;
 
 	if (!object)
 		return -EINVAL;
-	x = place_of(b->at, b->size, object);
-	if (x->object)
-		return x->id;
-	if ((r = grow(b)) < 0)
-		return r;
-	fd = open_object(b, object);
+	fd = open_object(b, object, &inode);
 	if (fd < 0)
 		return fd;
+	x = place_of(b->at, b->size, object);
+	if (x->object && x->inode == inode)
+		return x->id;
+	if (x->object) /* of another file, which somebody removed without a word */
+		vx_backings_unregister(b, object);
+	if ((r = grow(b)) < 0)
+		return r;
 	id = vx_backing_open(b->fuse_fd, fd);
 	if (id <= 0)
 		return id;
-	*place_of(b->at, b->size, object) = (struct entry){.object = object, .id = id};
+	*place_of(b->at, b->size, object) = (struct entry){.object = object, .inode = inode, .id = id};
 	b->used++;
 	return id;
 }

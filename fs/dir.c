@@ -64,8 +64,10 @@ static void list_add(void *ctx, const char *name, const struct vx_view *v)
 	list_add_ino(l, name, ino ? ino : 0xffffffff, vx_view_is_dir(v) ? S_IFDIR : S_IFREG);
 }
 
-static void listing_free(struct listing *l)
+static void listing_free(void *p)
 {
+	struct listing *l = p;
+
 	if (l)
 		free(l->buf);
 	free(l);
@@ -98,7 +100,7 @@ void vx_on_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (!find_dir(req, ino, &v))
 		return;
 	l = listing_make(req, ino, &v);
-	fi->fh = l ? vx_handles_put(fs->handles, l) : 0;
+	fi->fh = l ? vx_handles_put(fs->handles, l, listing_free) : 0;
 	if (!fi->fh) {
 		listing_free(l);
 		fuse_reply_err(req, ENOMEM);

@@ -16,6 +16,7 @@ struct other {
 	struct vx_link link;
 	uint64_t fh;
 	void *p;
+	void (*destroy)(void *p);
 };
 
 struct open_box {
@@ -59,6 +60,8 @@ void vx_handles_free(struct vx_handles **ph)
 			struct other *o = vx_list_entry(h->others[i].next, struct other, link);
 
 			vx_list_remove(&o->link);
+			if (o->destroy)
+				o->destroy(o->p);
 			free(o);
 		}
 	pthread_mutex_destroy(&h->mtx);
@@ -105,8 +108,9 @@ static bool take_slot_locked(struct vx_handles *h, uint32_t *ret)
 	return make_room_locked(h, *ret);
 }
 
-static void write_down(struct vx_handles *h, uint32_t slot, const struct vx_cbox *b, uint64_t unique,
-		       uint32_t generation)
+/* Under the lock: who looks for a request that is sent again reads the records. */
+static void write_down_locked(struct vx_handles *h, uint32_t slot, const struct vx_cbox *b, uint64_t unique,
+			      uint32_t generation)
 {
 	struct vx_table_handle *r = vx_table_at(h->table, VX_TABLE_HANDLES, slot);
 
@@ -130,6 +134,8 @@ uint64_t vx_handles_open_box(struct vx_handles *h, struct vx_cbox *b, uint64_t u
 	pthread_mutex_lock(&h->mtx);
 	if (r ? make_room_locked(h, slot) : take_slot_locked(h, &slot)) {
 		generation = ((r ? r->generation : h->boxes[slot].generation) + 1) % GENERATIONS;
+		if (r)
+			write_down_locked(h, slot, b, unique, generation);
 		h->boxes[slot] = (struct open_box){.box = b, .generation = generation};
 	} else {
 		generation = GENERATIONS;
@@ -140,8 +146,6 @@ uint64_t vx_handles_open_box(struct vx_handles *h, struct vx_cbox *b, uint64_t u
 			vx_table_give(h->table, VX_TABLE_HANDLES, slot);
 		return 0;
 	}
-	if (r)
-		write_down(h, slot, b, unique, generation);
 	return box_handle(slot, generation);
 }
 
@@ -248,7 +252,7 @@ static struct other *find_locked(struct vx_handles *h, uint64_t fh)
 	return NULL;
 }
 
-static bool add_locked(struct vx_handles *h, uint64_t fh, void *p)
+static bool add_locked(struct vx_handles *h, uint64_t fh, void *p, void (*destroy)(void *p))
 {
 	struct other *o = p ? calloc(1, sizeof *o) : NULL;
 
@@ -256,17 +260,18 @@ static bool add_locked(struct vx_handles *h, uint64_t fh, void *p)
 		return false;
 	o->fh = fh;
 	o->p = p;
+	o->destroy = destroy;
 	vx_list_push_back(bucket(h, fh), &o->link);
 	return true;
 }
 
-uint64_t vx_handles_put(struct vx_handles *h, void *p)
+uint64_t vx_handles_put(struct vx_handles *h, void *p, void (*destroy)(void *p))
 {
 	uint64_t fh;
 
 	pthread_mutex_lock(&h->mtx);
 	fh = h->starts | (++h->count & UINT32_MAX);
-	if (!add_locked(h, fh, p))
+	if (!add_locked(h, fh, p, destroy))
 		fh = 0;
 	pthread_mutex_unlock(&h->mtx);
 	return fh;
@@ -274,10 +279,11 @@ uint64_t vx_handles_put(struct vx_handles *h, void *p)
 
 void *vx_handles_get(struct vx_handles *h, uint64_t fh)
 {
-	return vx_handles_get_or(h, fh, NULL, NULL);
+	return vx_handles_get_or(h, fh, NULL, NULL, NULL);
 }
 
-void *vx_handles_get_or(struct vx_handles *h, uint64_t fh, void *(*make)(void *ctx), void *ctx)
+void *vx_handles_get_or(struct vx_handles *h, uint64_t fh, void *(*make)(void *ctx), void *ctx,
+			void (*destroy)(void *p))
 {
 	struct other *o;
 	void *p;
@@ -286,7 +292,7 @@ void *vx_handles_get_or(struct vx_handles *h, uint64_t fh, void *(*make)(void *c
 	o = find_locked(h, fh);
 	p = o ? o->p : make ? make(ctx) : NULL;
 	if (!o && p)
-		(void)add_locked(h, fh, p); /* else it lives until the mount ends */
+		(void)add_locked(h, fh, p, destroy); /* else it lives until the mount ends */
 	pthread_mutex_unlock(&h->mtx);
 	return p;
 }

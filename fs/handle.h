@@ -28,11 +28,13 @@ struct vx_cbox *vx_handles_asked_again(struct vx_handles *h, uint64_t unique);
 void vx_handles_recover(struct vx_handles *h, struct vx_cache *c, void (*f)(void *ctx, struct vx_cbox *b), void *ctx);
 
 /* ---- the rest ---- */
-/* A handle for `p`, never NULL. 0: no memory. */
-uint64_t vx_handles_put(struct vx_handles *h, void *p);
+/* A handle for `p`, never NULL. 0: no memory. What is never dropped (an unmount may overtake a RELEASE) is given to
+ * `destroy` in the end; NULL: it needs no end. */
+uint64_t vx_handles_put(struct vx_handles *h, void *p, void (*destroy)(void *p));
 void *vx_handles_get(struct vx_handles *h, uint64_t fh);
 /* What the handle stands for here; where it is not known, `make`'s answer from now on. */
-void *vx_handles_get_or(struct vx_handles *h, uint64_t fh, void *(*make)(void *ctx), void *ctx);
+void *vx_handles_get_or(struct vx_handles *h, uint64_t fh, void *(*make)(void *ctx), void *ctx,
+			void (*destroy)(void *p));
 void *vx_handles_drop(struct vx_handles *h, uint64_t fh);
 
 #endif

@@ -27,8 +27,10 @@
 #define PREPARE_NS (120 * VX_SEC) /* and a new one to be ready to take over */
 #define BACKOFF_FIRST_NS (50 * VX_MS)
 #define BACKOFF_MAX_NS (5 * VX_SEC)
-#define STEADY_NS (10 * VX_SEC) /* who served this long did not die of its start */
-#define LOOK_NS (100 * VX_MS)   /* how often the mount is looked after while nobody serves it */
+#define STEADY_NS (10 * VX_SEC)   /* who served this long did not die of its start */
+#define ASK_NS (2 * VX_SEC)       /* how often a server is asked whether it is alive */
+#define ASK_SLACK_NS (5 * VX_SEC) /* what it may take longer to answer than `timeout=` */
+#define LOOK_NS (100 * VX_MS)     /* how often the mount is looked after while nobody serves it */
 
 struct keeper {
 	const struct vx_options *o;
@@ -41,6 +43,7 @@ struct keeper {
 	int death; /* of the server before: as in struct vx_tell */
 	uint64_t backoff_ns, start_at_ns, unserved_since_ns;
 	uint64_t end_by_ns, drain_by_ns, prepare_by_ns; /* 0: not under way */
+	uint64_t asked_ns, heard_ns;                    /* whether the server that serves is alive */
 	bool is_mounted, served, ending, done;
 	int status;
 };
@@ -169,6 +172,7 @@ static void on_serving(struct keeper *k, struct vx_child *c)
 	c->serving = k->served = true;
 	c->served_since_ns = vx_now_ns();
 	k->unserved_since_ns = 0;
+	k->asked_ns = k->heard_ns = c->served_since_ns;
 	vx_mounting_tune(&k->mounted);
 	report_success(k);
 }
@@ -193,6 +197,8 @@ static void on_news(struct keeper *k, struct vx_child *c)
 		on_prepared(k, c);
 	else if (t.news == VX_NEWS_SERVING && c == &k->now && c->prepared && !c->serving)
 		on_serving(k, c);
+	else if (t.news == VX_NEWS_ALIVE && c == &k->now)
+		k->heard_ns = vx_now_ns();
 	else if (t.news == VX_NEWS_UNMOUNTED && c == &k->now)
 		on_unmounted(k);
 }
@@ -236,10 +242,15 @@ static void take_over(struct keeper *k)
 	send_start(k);
 }
 
+static bool was_killed(int status)
+{
+	return WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM);
+}
+
 /* Only deaths by its own fault are a reason to be slow, and to suspect what it worked on. */
 static void note_death(struct keeper *k, int status, bool steady)
 {
-	bool killed = WIFSIGNALED(status) && (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM);
+	bool killed = was_killed(status);
 
 	if (killed || steady)
 		k->backoff_ns = 0;
@@ -262,7 +273,7 @@ static void on_death_of_now(struct keeper *k, int status)
 	if (k->now.prepared)
 		k->death = WIFSIGNALED(status) ? WTERMSIG(status) : drained ? 0 : -1;
 	vx_child_done(&k->now);
-	if (!k->served && !k->ending) {
+	if (!k->served && !k->ending && !(k->is_mounted && was_killed(status))) {
 		/* It has said why on stderr. */
 		give_up(k, WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : VX_EXIT_MOUNT, NULL);
 	} else if (k->ending || vx_mounting_gone(&k->mounted)) {
@@ -347,6 +358,24 @@ static bool is_due(uint64_t when_ns)
 	return when_ns && vx_now_ns() >= when_ns;
 }
 
+/* A server that is stopped, or has lost itself, is as bad as a dead one. */
+static void look_after(struct keeper *k)
+{
+	struct vx_tell t = {.news = VX_NEWS_ALIVE_ASKED};
+	uint64_t now = vx_now_ns();
+
+	if (!k->now.pid || !k->now.serving || k->ending)
+		return;
+	if (now - k->heard_ns > (uint64_t)(k->o->timeout * 1e9) + ASK_SLACK_NS) {
+		vx_log(VX_LOG_ERROR, "the server has said nothing for %.0f s: it is killed", k->o->timeout);
+		k->heard_ns = now;
+		kill(k->now.pid, SIGKILL);
+	} else if (now - k->asked_ns >= ASK_NS) {
+		k->asked_ns = now;
+		vx_link_send(k->now.news, &t, sizeof t, -1);
+	}
+}
+
 static void on_time(struct keeper *k)
 {
 	struct vx_err e;
@@ -355,6 +384,7 @@ static void on_time(struct keeper *k)
 		kill(k->now.pid, SIGKILL);
 		k->end_by_ns = k->drain_by_ns = 0;
 	}
+	look_after(k);
 	if (is_due(k->prepare_by_ns)) {
 		kill(k->next.pid, SIGKILL);
 		k->prepare_by_ns = 0;
@@ -391,6 +421,7 @@ static int next_timeout(const struct keeper *k)
 
 	ms = until(k->drain_by_ns, ms);
 	ms = until(k->prepare_by_ns, ms);
+	ms = until(k->now.pid && k->now.serving && !k->ending ? k->asked_ns + ASK_NS : 0, ms);
 	ms = until(k->now.pid ? 0 : k->start_at_ns, ms);
 	if (k->unserved_since_ns)
 		ms = until(vx_now_ns() + LOOK_NS, ms);

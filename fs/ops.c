@@ -262,7 +262,7 @@ static void open_box(struct vx_fs *fs, fuse_req_t req, fuse_ino_t ino, const str
 
 static void open_text(struct vx_fs *fs, fuse_req_t req, struct fuse_file_info *fi, char *text)
 {
-	fi->fh = text ? vx_handles_put(fs->handles, text) : 0;
+	fi->fh = text ? vx_handles_put(fs->handles, text, free) : 0;
 	if (!fi->fh) {
 		free(text);
 		fuse_reply_err(req, ENOMEM);
@@ -273,11 +273,16 @@ static void open_text(struct vx_fs *fs, fuse_req_t req, struct fuse_file_info *f
 		free(vx_handles_drop(fs->handles, fi->fh));
 }
 
+static void close_lazy(void *p)
+{
+	vx_lazy_close(p);
+}
+
 static void open_lazy(struct vx_fs *fs, fuse_req_t req, const struct vx_view *v, struct fuse_file_info *fi)
 {
 	struct vx_lazy *z = vx_lazy_open(fs, v);
 
-	fi->fh = z ? vx_handles_put(fs->handles, z) : 0;
+	fi->fh = z ? vx_handles_put(fs->handles, z, close_lazy) : 0;
 	if (!fi->fh) {
 		if (z)
 			vx_lazy_close(z);
@@ -387,7 +392,7 @@ static void read_lazily(struct vx_fs *fs, fuse_req_t req, fuse_ino_t ino, const 
 			size_t size, off_t off)
 {
 	struct remake m = {.fs = fs, .view = v};
-	struct vx_lazy *z = vx_handles_get_or(fs->handles, fh, remake_lazy, &m);
+	struct vx_lazy *z = vx_handles_get_or(fs->handles, fh, remake_lazy, &m, close_lazy);
 
 	if (z)
 		vx_lazy_read(z, req, ino, size, (uint64_t)off);
@@ -398,7 +403,7 @@ static void read_lazily(struct vx_fs *fs, fuse_req_t req, fuse_ino_t ino, const 
 static void read_text(struct vx_fs *fs, fuse_req_t req, const struct vx_view *v, uint64_t fh, size_t size, off_t off)
 {
 	struct remake m = {.fs = fs, .view = v};
-	const char *text = vx_handles_get_or(fs->handles, fh, remake_text, &m);
+	const char *text = vx_handles_get_or(fs->handles, fh, remake_text, &m, free);
 
 	if (text)
 		reply_slice(req, text, strlen(text), size, off);

@@ -24,10 +24,12 @@ enum vx_news {
 	VX_NEWS_PREPARED = 1, /* the metadata is known: the mount may be made */
 	VX_NEWS_SERVING,      /* the kernel has been answered */
 	VX_NEWS_UNMOUNTED,    /* the kernel has ended the mount; the server ends */
+	VX_NEWS_ALIVE,        /* the answer to the question */
 	/* from the keeper */
 	VX_NEWS_START = 101, /* with the mount's descriptor */
 	VX_NEWS_STOP,        /* answer whoever waits, and end */
 	VX_NEWS_DRAIN,       /* another server takes over: finish what is under way, and end */
+	VX_NEWS_ALIVE_ASKED, /* are you? */
 };
 struct vx_tell {
 	uint32_t news;

@@ -129,9 +129,9 @@ static void *listen_main(void *arg)
 	int r;
 
 	pthread_setname_np(pthread_self(), "vx-listen");
-	do
-		r = vx_broker_hear(s->broker, &t, NULL);
-	while (r == 0 && t.news != VX_NEWS_STOP && t.news != VX_NEWS_DRAIN);
+	while ((r = vx_broker_hear(s->broker, &t, NULL)) == 0 && t.news != VX_NEWS_STOP && t.news != VX_NEWS_DRAIN)
+		if (t.news == VX_NEWS_ALIVE_ASKED)
+			vx_broker_tell(s->broker, VX_NEWS_ALIVE);
 	if (r == 0 && t.news == VX_NEWS_DRAIN)
 		s->draining = true;
 	else
@@ -190,6 +190,15 @@ static int begin(struct server *s, const struct vx_tell *t, int fd, struct vx_er
 
 /* ---- the end ---- */
 
+/* What is not answered by then, the next server will be asked again. Nothing else of this process matters: the table
+ * holds what the next one needs. */
+static void hand_over(struct server *s, pthread_t listener)
+{
+	vx_session_drain(s->session, vx_now_ns() + DRAIN_NS);
+	pthread_join(listener, NULL); /* it has heard its last word */
+	_exit(0);
+}
+
 static void end_session(struct server *s, bool wait)
 {
 	vx_session_end(s->session, wait);
@@ -199,12 +208,6 @@ static void end_session(struct server *s, bool wait)
 
 static void end(struct server *s)
 {
-	if (s->draining) {
-		/* What is not answered by then, the next server will be asked again. Nothing else of this process
-		 * matters: the table holds what the next one needs. */
-		vx_session_drain(s->session, vx_now_ns() + DRAIN_NS);
-		_exit(0);
-	}
 	if (!s->ending)
 		vx_broker_tell(s->broker, VX_NEWS_UNMOUNTED);
 	end_session(s, !s->orphaned); /* without a keeper nobody has taken the mount away */
@@ -229,6 +232,8 @@ static int serve(struct server *s, struct vx_err *e)
 	leave_terminal(s);
 	vx_broker_tell(s->broker, VX_NEWS_SERVING);
 	vx_session_wait(s->session);
+	if (s->draining)
+		hand_over(s, listener);
 	end(s);
 	vx_broker_hush(s->broker);
 	pthread_join(listener, NULL);
@@ -245,6 +250,7 @@ int vx_server_run(struct vx_options *o, const struct vx_inherited *h)
 	prctl(PR_SET_NAME, "voxfs");
 	leave_signals_to_keeper();
 	reach_nothing(&s);
+	vx_warmer_permit();
 	fit_arena(o, h->arena);
 	if (h->out == VX_OUT_SYSLOG)
 		vx_log_to_syslog();

@@ -64,7 +64,7 @@ static bool find_time(const struct vx_view *parent, const char *name, struct vx_
 	if (!parent->src->times || sscanf(name, "t%8u", &time) != 1)
 		return false;
 	snprintf(canonical, sizeof canonical, "t%u", time);
-	if (strcmp(canonical, name) || time >= parent->src->meta->times)
+	if (strcmp(canonical, name) || time >= parent->src->meta->times || !parent->src->times[time])
 		return false;
 	ret->kind = VX_NODE_VOLUME;
 	ret->src = parent->src->times[time];

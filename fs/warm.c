@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One thread at idle priority, which moreover stands still while anybody reads. It wakes when what is ready runs low,
- * and once a second to see whether the machine has run short of memory: then everything ready is given back, and
- * nothing is made until there is plenty again.
+ * One thread at idle or the lowest priority, which moreover stands still while anybody reads. It wakes when what is
+ * ready runs low, and once a second to see whether the machine has run short of memory: then everything ready is given
+ * back, and nothing is made until there is plenty again.
  */
 #include "fs/warm.h"
 #include "base/clock.h"
@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define AMPLE_SHARE 8    /* leave an eighth of the machine's memory free */
 #define REGIONS_ALWAYS 4 /* ready for chunk buffers whatever warm= says */
@@ -103,13 +104,37 @@ static void wait_until_low(struct vx_warmer *w)
 		sem_wait(&w->low);
 }
 
+/* RLIMIT_NICE counts from 20, that is nice 0, downwards. */
+#define NICE_OF_OTHERS 20
+#define NICE_LOWEST 19
+
+void vx_warmer_permit(void)
+{
+	struct rlimit l = {NICE_OF_OTHERS, NICE_OF_OTHERS}, now;
+
+	if (getrlimit(RLIMIT_NICE, &now) == 0 && now.rlim_cur < l.rlim_cur)
+		setrlimit(RLIMIT_NICE, &l); /* only the privileged may */
+}
+
+/* At idle priority only where that can be undone: on busy processors such a thread needs half a minute even to end. */
+static void be_modest(void)
+{
+	struct sched_param p = {0};
+	struct rlimit l;
+
+	if (getrlimit(RLIMIT_NICE, &l) == 0 && l.rlim_cur >= NICE_OF_OTHERS)
+		pthread_setschedparam(pthread_self(), SCHED_IDLE, &p);
+	else
+		setpriority(PRIO_PROCESS, (id_t)gettid(), NICE_LOWEST);
+}
+
 static void *warm_main(void *arg)
 {
 	struct vx_warmer *w = arg;
-	struct sched_param p = {0};
 
 	pthread_setname_np(pthread_self(), "vx-warm");
-	pthread_setschedparam(pthread_self(), SCHED_IDLE, &p);
+	if (w->target) /* a few regions are no burden to anybody */
+		be_modest();
 	while (!w->stop) {
 		while (!w->stop && prepare_one(w))
 			vx_cache_fit_ready(w->cache); /* what was reserved meanwhile comes first */
@@ -170,11 +195,15 @@ int vx_warmer_start(struct vx_warmer **ret, struct vx_cache *c, struct vx_engine
 void vx_warmer_stop(struct vx_warmer **pw)
 {
 	struct vx_warmer *w = vx_steal(*pw);
+	struct sched_param p;
+	int policy;
 
 	if (!w)
 		return;
 	w->stop = true;
 	sem_post(&w->low);
+	if (pthread_getschedparam(pthread_self(), &policy, &p) == 0)
+		pthread_setschedparam(w->thread, policy, &p); /* as urgent as who waits for it */
 	pthread_join(w->thread, NULL);
 	set_callbacks(w, NULL);
 	warmer_free(w);

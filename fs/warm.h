@@ -11,6 +11,8 @@
 
 struct vx_warmer;
 
+/* While there are privileges: lets the thread be as modest as can be and still end at once. */
+void vx_warmer_permit(void);
 /* Opens what says how much memory the machine has. Once, before the sandbox is in the way. */
 void vx_warmer_look(void);
 /* `bytes` to hold ready at most; UINT64_MAX: the cache's size on a virtual machine, else a quarter of it. */

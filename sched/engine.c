@@ -75,11 +75,19 @@ struct vx_task *vx_task_find_locked(struct vx_engine *g, const struct vx_cell_ke
 	return NULL;
 }
 
+void vx_task_let_go_locked(struct vx_engine *g, struct vx_task *t)
+{
+	vx_assert_held(&g->mtx);
+	g->arrived_bytes -= t->held;
+	t->held = 0;
+}
+
 void vx_task_free_locked(struct vx_engine *g, struct vx_task *t)
 {
 	vx_assert_held(&g->mtx);
 	assert(vx_list_empty(&t->parts) && !t->request && !t->item.client);
 	vx_list_remove(&t->in_table);
+	vx_task_let_go_locked(g, t);
 	vx_buf_put(t->got.body);
 	vx_shard_leave_locked(t);
 	spare_put(&g->spare_tasks, t);
@@ -108,22 +116,22 @@ static void drop_task_locked(struct vx_engine *g, struct vx_task *t)
 	vx_task_free_locked(g, t);
 }
 
-static void set_stage_locked(struct vx_engine *g, struct vx_task *t, enum vx_task_state state)
+void vx_task_arrived_locked(struct vx_engine *g, struct vx_task *t, uint64_t held)
 {
-	t->state = state;
+	t->held = held;
+	g->arrived_bytes += held;
+	t->state = VX_TASK_ARRIVED;
 	if (enqueue_locked(g, t) < 0)
 		drop_task_locked(g, t);
 	vx_engine_wake_locked(g, 1);
 }
 
-void vx_task_arrived_locked(struct vx_engine *g, struct vx_task *t)
-{
-	set_stage_locked(g, t, VX_TASK_ARRIVED);
-}
-
 void vx_task_requeue_locked(struct vx_engine *g, struct vx_task *t)
 {
-	set_stage_locked(g, t, VX_TASK_QUEUED);
+	t->state = VX_TASK_QUEUED;
+	if (vx_tq_push(vx_task_queue(g, t), &t->item, t->client) < 0)
+		drop_task_locked(g, t);
+	vx_engine_wake_locked(g, 1);
 }
 
 void vx_task_put_back_locked(struct vx_engine *g, struct vx_task *t)

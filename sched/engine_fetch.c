@@ -169,6 +169,11 @@ static void read_local(struct vx_worker *w, struct vx_task *t)
 
 static void arrive_locked(struct vx_engine *g, struct vx_request *r, const struct vx_fetched *got)
 {
+	uint64_t share = 0;
+
+	for (struct vx_link *l = r->tasks.next; l != &r->tasks; l = l->next)
+		share++;
+	share = got->body ? got->body->cap / share : 0;
 	g->inflight--;
 	g->inflight_bytes -= r->charged;
 	while (!vx_list_empty(&r->tasks)) {
@@ -179,7 +184,7 @@ static void arrive_locked(struct vx_engine *g, struct vx_request *r, const struc
 		t->got = *got;
 		if (got->body)
 			vx_buf_ref(got->body);
-		vx_task_arrived_locked(g, t);
+		vx_task_arrived_locked(g, t, share);
 	}
 	if (g->stopping)
 		pthread_cond_broadcast(&g->wake);
@@ -223,7 +228,8 @@ static void submit_locked(struct vx_engine *g, struct vx_request *r, struct vx_t
 	vx_list_push_back(&r->tasks, &t->in_request);
 	if (t->shard && !r->fetch.held)
 		vx_shard_gather_locked(g, r, t);
-	r->charged = vx_max_u64(r->fetch.expect, CHARGE_MIN);
+	/* Of the first nothing is known but what they may have at most. */
+	r->charged = vx_max_u64(r->fetch.expect ? r->fetch.expect : r->fetch.cap, CHARGE_MIN);
 	g->inflight++;
 	g->inflight_bytes += r->charged;
 	vx_store_submit(t->src->store, &r->fetch);

@@ -48,6 +48,7 @@ struct vx_task {
 	struct vx_request *request; /* FETCHING */
 	struct vx_link in_request;
 	struct vx_fetched got;       /* ARRIVED; body owned */
+	uint64_t held;               /* of arrived_bytes: its share of that body */
 	struct vx_shard_task *shard; /* NULL: its object holds nothing else */
 };
 
@@ -103,7 +104,7 @@ struct vx_engine {
 	struct vx_tq local, remote, arrived;
 	struct vx_spares spare_tasks, spare_parts;
 	unsigned inflight;
-	uint64_t inflight_bytes;
+	uint64_t inflight_bytes, arrived_bytes; /* their sum is bounded: bodies are outside the budget */
 };
 
 /* engine_run.c: a worker that queues tasks takes the next one itself. */
@@ -115,13 +116,16 @@ struct vx_tq *vx_task_queue(struct vx_engine *g, const struct vx_task *t);
 void vx_engine_wake_locked(struct vx_engine *g, unsigned count);
 struct vx_task *vx_task_find_locked(struct vx_engine *g, const struct vx_cell_key *k);
 void vx_task_free_locked(struct vx_engine *g, struct vx_task *t);
-void vx_task_arrived_locked(struct vx_engine *g, struct vx_task *t);
+/* `held`: what its answer takes of arrived_bytes, until a worker has it. */
+void vx_task_arrived_locked(struct vx_engine *g, struct vx_task *t, uint64_t held);
+void vx_task_let_go_locked(struct vx_engine *g, struct vx_task *t);
 /* Ends parts (a list of in_task links) with the code each has; `e` says why where that is not 0. Jobs get their next
  * parts; those that end go to `ended` (by their `parts` link). */
 void vx_parts_settle_locked(struct vx_engine *g, struct vx_link *parts, const struct vx_err *e, struct vx_link *ended);
 /* The same with one failure for all. */
 void vx_parts_fail_locked(struct vx_engine *g, struct vx_link *parts, const struct vx_err *e, struct vx_link *ended);
-/* Puts a task back on its queue: what was fetched for it is of no use. */
+/* Puts a task back on its queue, behind all others of its client, indexes too: those that share a request with it shall
+ * come before it. */
 void vx_task_requeue_locked(struct vx_engine *g, struct vx_task *t);
 /* Puts back a task that was taken and not begun, before all others of its client. */
 void vx_task_put_back_locked(struct vx_engine *g, struct vx_task *t);
@@ -141,6 +145,9 @@ void vx_tasks_start(struct vx_worker *w, struct vx_task **t, unsigned n); /* tak
 void vx_task_finish(struct vx_worker *w, struct vx_task *t);              /* ARRIVED, taken off its queue */
 void vx_task_got(struct vx_worker *w, struct vx_task *t,
 		 struct vx_fetched *got); /* what a store said; takes the body */
+/* Around work on bytes from outside; *e is set when servers have died of them. */
+void vx_task_mark(struct vx_worker *w, const struct vx_task *t, struct vx_err *e);
+void vx_task_unmark(struct vx_worker *w);
 void vx_task_fail(struct vx_worker *w, struct vx_task *t, const struct vx_err *e); /* -ENODATA: it is missing */
 /* Where a sub-box of the part goes, and that all of it has got there. */
 struct vx_place vx_part_place(const struct vx_part *p, const struct vx_box *part, uint32_t width);

@@ -16,12 +16,14 @@ static struct vx_task *task_of(struct vx_tq_item *i)
 	return i ? vx_list_entry(i, struct vx_task, item) : NULL;
 }
 
+/* Bodies that wait for a worker count like those under way: a network that is faster than the decoder would else bring
+ * all that is wanted into memory. */
 static bool may_issue_locked(const struct vx_engine *g, enum vx_prio prio)
 {
 	unsigned limit = prio == VX_PRIO_FOREGROUND ? g->opts.inflight : (g->opts.inflight + 1) / 2;
+	uint64_t bytes = g->inflight_bytes + g->arrived_bytes;
 
-	return g->remote.count[prio] && g->inflight < limit &&
-	       (g->inflight == 0 || g->inflight_bytes < g->opts.inflight_bytes);
+	return g->remote.count[prio] && g->inflight < limit && (bytes == 0 || bytes < g->opts.inflight_bytes);
 }
 
 struct picked {
@@ -61,6 +63,7 @@ static void pop_finish_locked(struct vx_engine *g, enum vx_prio prio, const stru
 
 	p->finish = task_of(vx_tq_pop(&g->arrived, prio, h, &favourite));
 	p->finish->state = VX_TASK_RUNNING;
+	vx_task_let_go_locked(g, p->finish);
 	p->favourites = favourite;
 }
 

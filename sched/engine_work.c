@@ -37,6 +37,34 @@ static void prefix_chunk(const struct vx_task *t, struct vx_err *e)
 	vx_fail_prefix(e, "chunk %s%s%s", box, t->shard ? " of " : "", name);
 }
 
+/* ---- what is worked on is written down ---- */
+
+/* So that one who finds this process dead knows what it died of. What servers have died of is refused. */
+void vx_task_mark(struct vx_worker *w, const struct vx_task *t, struct vx_err *e)
+{
+	struct vx_table *table = w->engine->opts.table;
+	struct vx_mark_key k = {.source = t->src->id,
+				.mip = t->mip,
+				.grid = t->key.grid,
+				.slab = t->key.cell.slab,
+				.cell = {t->key.cell.at[0], t->key.cell.at[1], t->key.cell.at[2]}};
+
+	if (!table)
+		return;
+	vx_table_mark(table, (unsigned)vx_engine_worker_self(), &k);
+	if (!vx_table_is_poison(table, &k))
+		return;
+	vx_fail(e, -EBADMSG, "servers have died of it; it is not tried again");
+	if (!vx_task_is_index(t))
+		prefix_chunk(t, e);
+}
+
+void vx_task_unmark(struct vx_worker *w)
+{
+	if (w->engine->opts.table)
+		vx_table_mark(w->engine->opts.table, (unsigned)vx_engine_worker_self(), NULL);
+}
+
 /* ---- parts ---- */
 
 struct vx_place vx_part_place(const struct vx_part *p, const struct vx_box *part, uint32_t width)
@@ -280,8 +308,10 @@ static void serve_kept(struct vx_worker *w, struct kept *k, unsigned n)
 		const struct vx_task *t = k[i].task;
 
 		vx_history_add(&w->history, t->item.space, &t->cell_box);
+		vx_task_mark(w, t, &k[i].supply.err); /* read-ahead keeps what nobody has decoded yet */
 		serve_round(w, t, &k[i].parts, &k[i].supply);
 	}
+	vx_task_unmark(w);
 	settle_kept(w->engine, k, n);
 	for (unsigned i = 0; i < n; i++) {
 		if (k[i].task) /* more wishes have joined */
@@ -370,45 +400,19 @@ static void unpack(struct vx_worker *w, struct vx_task *t, struct vx_fetched *go
 	}
 }
 
-/* Writes down what is worked on, so that one who finds this process dead knows what it died of. A chunk that servers
- * have died of is refused. */
-static void mark(struct vx_worker *w, const struct vx_task *t, struct vx_err *e)
-{
-	struct vx_table *table = w->engine->opts.table;
-	struct vx_mark_key k = {.source = t->src->id,
-				.mip = t->mip,
-				.grid = t->key.grid,
-				.slab = t->key.cell.slab,
-				.cell = {t->key.cell.at[0], t->key.cell.at[1], t->key.cell.at[2]}};
-
-	if (!table)
-		return;
-	vx_table_mark(table, (unsigned)vx_engine_worker_self(), &k);
-	if (!vx_table_is_poison(table, &k))
-		return;
-	vx_fail(e, -EBADMSG, "servers have died of it; it is not tried again");
-	prefix_chunk(t, e);
-}
-
-static void unmark(struct vx_worker *w)
-{
-	if (w->engine->opts.table)
-		vx_table_mark(w->engine->opts.table, (unsigned)vx_engine_worker_self(), NULL);
-}
-
 static void serve_fetched(struct vx_worker *w, struct vx_task *t, struct vx_fetched *got)
 {
 	struct supply s = {0};
 	uint64_t t0 = vx_now_ns();
 
 	if (!got->err.code)
-		mark(w, t, &got->err);
+		vx_task_mark(w, t, &got->err);
 	unpack(w, t, got, &s);
 	vx_buf_put(vx_steal(got->body));
 	if (s.payload)
 		VX_COUNT(chunks_decoded);
 	serve_all(w, t, &s, true); /* frees t */
-	unmark(w);
+	vx_task_unmark(w);
 	VX_TIMING(decode, vx_now_ns() - t0);
 }
 

@@ -91,7 +91,9 @@ static int read_array2(struct vx_opening *o, const char *dir, char usual, bool n
 	struct vx_err ignored = {0};
 	int r = vx_opening_read(o, dir, ".zarray", &text, e);
 
-	if (r < 0 || (r = vx_zarr2_parse((const char *)text->data, text->len, a, e)) < 0)
+	if (r == 0)
+		r = vx_opening_parsed(o, dir, ".zarray", vx_zarr2_parse((const char *)text->data, text->len, a, e));
+	if (r < 0)
 		return r;
 	if (!named && vx_opening_read(o, dir, ".zattrs", &attributes, &ignored) == 0)
 		vx_zarr2_names((const char *)attributes->data, attributes->len, a);
@@ -103,7 +105,9 @@ static int read_array3(struct vx_opening *o, const char *dir, struct vx_array *a
 	VX_AUTO_BUF struct vx_buf *text = NULL;
 	int r = vx_opening_read(o, dir, "zarr.json", &text, e);
 
-	return r < 0 ? r : vx_zarr3_parse((const char *)text->data, text->len, a, e);
+	if (r == 0)
+		r = vx_opening_parsed(o, dir, "zarr.json", vx_zarr3_parse((const char *)text->data, text->len, a, e));
+	return r;
 }
 
 /* ---- images ---- */
@@ -193,7 +197,9 @@ static int read_attributes(struct vx_opening *o, const char *dir, bool v3, struc
 
 	if (r == -ENODATA)
 		return 0;
-	r = r < 0 ? r : vx_ome_parse((const char *)text->data, text->len, v3, ret, e);
+	if (r == 0)
+		r = vx_opening_parsed(o, dir, group_document[v3],
+				      vx_ome_parse((const char *)text->data, text->len, v3, ret, e));
 	return r < 0 ? r : 1;
 }
 
@@ -287,7 +293,8 @@ static int open_listed(struct vx_opening *o, const char *dir, const char *name, 
 	if (r == 0) {
 		const struct vx_buf *from = v3 ? document : text;
 
-		r = vx_zarr_consolidated((const char *)from->data, from->len, v3, &arrays, e);
+		r = vx_opening_parsed(o, dir, v3 ? "zarr.json" : ".zmetadata",
+				      vx_zarr_consolidated((const char *)from->data, from->len, v3, &arrays, e));
 	}
 	if (r == 0)
 		r = open_parts(o, dir, name, "", &arrays, v3, &first, e);
@@ -353,12 +360,12 @@ static int open_node3(struct vx_opening *o, const char *dir, const char *name, s
 
 	if (r < 0)
 		return r == -ENODATA ? 0 : r;
-	r = vx_zarr3_parse((const char *)text->data, text->len, &a, e);
+	r = vx_opening_parsed(o, dir, "zarr.json", vx_zarr3_parse((const char *)text->data, text->len, &a, e));
 	if (r == 0)
 		return open_array(o, dir, name, &a, e);
 	if (r != -EISDIR)
 		return r;
-	r = vx_ome_parse((const char *)text->data, text->len, true, &ome, e);
+	r = vx_opening_parsed(o, dir, "zarr.json", vx_ome_parse((const char *)text->data, text->len, true, &ome, e));
 	if (r == 0)
 		r = open_group(o, dir, name, &ome, text, true, e);
 	vx_ome_free(&ome);

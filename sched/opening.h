@@ -26,6 +26,10 @@ struct vx_opening {
  * though the format is only guessed; else the failure. */
 int vx_opening_read(struct vx_opening *o, const char *dir, const char *name, struct vx_buf **ret, struct vx_err *e);
 
+/* Passes on what parsing such a document came to. No disk cache shall keep one that breaks its format: without the
+ * store it would be all that there is. */
+int vx_opening_parsed(struct vx_opening *o, const char *dir, const char *name, int r);
+
 /* Adds a volume and takes it, also on failure; its chunks' keys are relative to the store. `suffix` "" is the volume
  * that one expects; others are told apart by it. */
 int vx_opening_add(struct vx_opening *o, const char *suffix, struct vx_volume *v, struct vx_err *e);

@@ -21,7 +21,8 @@ static bool may_share(const struct vx_shard_task *x)
 
 static void add_if_queued(struct run *r, struct vx_shard_task *x)
 {
-	if (may_share(x) && x->task->state == VX_TASK_QUEUED && x->task->item.client &&
+	/* What a RUNNING one knows is its worker's, so the state comes first. */
+	if (x->task->state == VX_TASK_QUEUED && x->task->item.client && may_share(x) &&
 	    vx_cell_key_equal(&x->object, r->object))
 		r->member[r->n++] = x;
 }

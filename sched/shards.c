@@ -177,6 +177,48 @@ static enum step look_up(struct vx_engine *g, struct vx_task *t, struct vx_err *
 	return root ? from_root(g, t, root, e) : set_missing(e);
 }
 
+/* ---- forgetting ---- */
+
+/* Before they are forgotten in memory: the root knows where the leaf is. */
+static void forget_on_disk(struct vx_engine *g, const struct vx_task *t)
+{
+	VX_AUTO_BUF struct vx_buf *root = NULL;
+	struct vx_span span = vx_shard_root_span(sharding_of(t), &t->shard->at);
+	struct vx_cell_key k = root_key(t);
+	struct vx_err e;
+
+	if (!vx_store_is_cached(t->src->store))
+		return;
+	vx_task_distrust_span(t, &span);
+	if (vx_shard_has_leaves(sharding_of(t)) && vx_cache_kept(g->cache, &k, &root) && root &&
+	    vx_shard_leaf_span(sharding_of(t), &t->shard->at, root, &span, &e) > 0)
+		vx_task_distrust_span(t, &span);
+}
+
+static void forget_indexes(struct vx_engine *g, const struct vx_task *t)
+{
+	struct vx_cell_key root = root_key(t), leaf = leaf_key(t);
+
+	forget_on_disk(g, t);
+	vx_cache_unkeep(g->cache, &root);
+	if (vx_shard_has_leaves(sharding_of(t)))
+		vx_cache_unkeep(g->cache, &leaf);
+}
+
+void vx_shard_distrust(struct vx_engine *g, const struct vx_task *t)
+{
+	if (t->shard)
+		forget_indexes(g, t);
+}
+
+/* An entry that leads nowhere may be repaired by the time of the next wish. That there is no chunk is remembered. */
+static void fail_at(struct vx_worker *w, struct vx_task *t, const struct vx_err *e)
+{
+	if (e->code == -EBADMSG)
+		forget_indexes(w->engine, t);
+	vx_task_fail(w, t, e);
+}
+
 /* ---- waiting for an index ---- */
 
 static struct vx_task *new_index_locked(struct vx_engine *g, struct vx_task *t, enum vx_shard_level level,
@@ -271,7 +313,7 @@ bool vx_shard_locate(struct vx_worker *w, struct vx_task *t)
 		VX_COUNT(shards_index_hits);
 	}
 	if (s == FAILED) {
-		vx_task_fail(w, t, &e);
+		fail_at(w, t, &e);
 		return false;
 	}
 	if (vx_store_is_local(t->src->store))
@@ -281,38 +323,6 @@ bool vx_shard_locate(struct vx_worker *w, struct vx_task *t)
 }
 
 /* ---- answers ---- */
-
-/* Before they are forgotten in memory: the root knows where the leaf is. */
-static void forget_on_disk(struct vx_engine *g, const struct vx_task *t)
-{
-	VX_AUTO_BUF struct vx_buf *root = NULL;
-	struct vx_span span = vx_shard_root_span(sharding_of(t), &t->shard->at);
-	struct vx_cell_key k = root_key(t);
-	struct vx_err e;
-
-	if (!vx_store_is_cached(t->src->store))
-		return;
-	vx_task_distrust_span(t, &span);
-	if (vx_shard_has_leaves(sharding_of(t)) && vx_cache_kept(g->cache, &k, &root) && root &&
-	    vx_shard_leaf_span(sharding_of(t), &t->shard->at, root, &span, &e) > 0)
-		vx_task_distrust_span(t, &span);
-}
-
-static void forget_indexes(struct vx_engine *g, const struct vx_task *t)
-{
-	struct vx_cell_key root = root_key(t), leaf = leaf_key(t);
-
-	forget_on_disk(g, t);
-	vx_cache_unkeep(g->cache, &root);
-	if (vx_shard_has_leaves(sharding_of(t)))
-		vx_cache_unkeep(g->cache, &leaf);
-}
-
-void vx_shard_distrust(struct vx_engine *g, const struct vx_task *t)
-{
-	if (t->shard)
-		forget_indexes(g, t);
-}
 
 /* Forgets its place; false when it did so too often. */
 static bool start_again(struct vx_shard_task *x)
@@ -390,7 +400,7 @@ static void go_on(struct vx_worker *w, struct vx_task *t, enum vx_shard_level le
 	else if (!e.code)
 		s = level == VX_SHARD_LEAF ? from_last(t, o->index, &e) : from_root(w->engine, t, o->index, &e);
 	if (s == FAILED)
-		vx_task_fail(w, t, &e);
+		fail_at(w, t, &e);
 	else
 		vx_list_push_back(s == LOCATED ? ready : need_leaf, &t->shard->in_waiters);
 }
@@ -535,7 +545,10 @@ void vx_index_got(struct vx_worker *w, struct vx_task *t, struct vx_fetched *got
 {
 	struct outcome o = {0};
 
+	if (!got->err.code)
+		vx_task_mark(w, t, &got->err);
 	read_index(w->engine, t, got, &o);
+	vx_task_unmark(w);
 	if (o.err.code && !got->err.code)
 		vx_task_distrust(w->engine, t);
 	vx_buf_put(vx_steal(got->body));

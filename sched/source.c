@@ -93,12 +93,13 @@ static int add_times(struct vx_source *s, struct vx_sources *to, struct vx_err *
 		s->times = calloc(s->meta->times, sizeof *s->times);
 	}
 	for (uint32_t t = 0; s->meta->times > 1 && t < s->meta->times; t++) {
-		struct vx_source *one = s->times ? time_point(s, t, to->next_id) : NULL;
+		bool absent = s->meta->time_absent && s->meta->time_absent[t];
+		struct vx_source *one = s->times && !absent ? time_point(s, t, to->next_id) : NULL;
 
-		if (!one)
+		if (!s->times || (!one && !absent))
 			return vx_fail(e, -ENOMEM, "no memory");
 		s->times[t] = one;
-		to->next_id++;
+		to->next_id++; /* also of one that is not there: ids tell time points */
 	}
 	return 0;
 }
@@ -203,12 +204,23 @@ int vx_opening_read(struct vx_opening *o, const char *dir, const char *name, str
 		return -ENODATA;
 	}
 	if (r == 0 && !o->forced && !may_be_object(*ret)) {
+		vx_doc_distrust(o->store, key);
 		vx_buf_put(vx_steal(*ret));
 		vx_fail(e, -EBADMSG, "%s/%s is not JSON", vx_store_url(o->store), key);
 		if (!o->denied.code)
 			o->denied = *e;
 		return -ENODATA;
 	}
+	return r;
+}
+
+int vx_opening_parsed(struct vx_opening *o, const char *dir, const char *name, int r)
+{
+	VX_AUTO_FREE char *at = r == -EBADMSG ? vx_opening_key(o, dir) : NULL,
+			  *key = at ? vx_path_join(at, name) : NULL;
+
+	if (key)
+		vx_doc_distrust(o->store, key);
 	return r;
 }
 
@@ -274,7 +286,7 @@ static int open_precomputed(struct vx_opening *o, struct vx_err *e)
 		return 0;
 	if (r < 0)
 		return r;
-	r = vx_precomputed_parse((const char *)text->data, text->len, &v, e);
+	r = vx_opening_parsed(o, "", "info", vx_precomputed_parse((const char *)text->data, text->len, &v, e));
 	if (r < 0)
 		return vx_fail_prefix(e, "%s/info", vx_store_url(o->store));
 	r = move_keys(v, o->path.inner, e);
@@ -296,7 +308,7 @@ static int nothing_found(const struct vx_opening *o, struct vx_err *e)
 		"has neither `zarr.json` nor `.zarray`, `.zattrs` or `.zgroup`: neither an array nor a group of Zarr",
 	    [VX_ZARR2] = "has neither `.zarray` nor `.zattrs` or `.zgroup`: neither an array nor a group of Zarr v2",
 	    [VX_ZARR3] = "has no `zarr.json`: neither an array nor a group of Zarr v3",
-	    [VX_N5] = "has no `attributes.json` of a dataset, and no s0 with one: no dataset or group of N5",
+	    [VX_N5] = "has no `attributes.json` of a dataset, and no s0 or setup0 with one: no dataset or group of N5",
 	    [VX_ANY_FORMAT] =
 		("is no volume: there is no `info` (Precomputed), no `zarr.json`, `.zarray`, `.zattrs` or "
 		 "`.zgroup` (Zarr), and no `attributes.json` (N5)"),

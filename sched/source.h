@@ -24,7 +24,8 @@ struct vx_source {
 	bool fill_missing;
 	uint32_t time;            /* which time point; 0 where there is one alone */
 	struct vx_source *volume; /* whose time point this is and who owns name, url, meta and store; else NULL */
-	struct vx_source **times; /* of a volume with several: meta->times of them; nothing is read from itself then */
+	struct vx_source **times; /* of a volume with several: meta->times of them, NULL where one is not there; nothing
+				     is read from itself then */
 	char *_Atomic *info;      /* of each scale, made when it is first asked for */
 	_Atomic uint64_t stored_bytes[VX_MAX_SCALES]; /* running mean of a chunk's stored size; 0: none seen */
 };

@@ -357,7 +357,7 @@ void vx_table_mark(struct vx_table *t, unsigned worker, const struct vx_mark_key
 	atomic_store_explicit(&m->active, 0, memory_order_release);
 	if (!k)
 		return;
-	atomic_thread_fence(memory_order_release); /* no word of the new key before that */
+	atomic_signal_fence(memory_order_seq_cst); /* no word of the new key before that */
 	m->key = *k;
 	atomic_store_explicit(&m->active, 1, memory_order_release);
 }
@@ -387,7 +387,7 @@ static struct poison *poison_place(struct vx_table *t, const struct vx_mark_key 
 			best = p;
 	}
 	atomic_store_explicit(&best->deaths, 0, memory_order_release);
-	atomic_thread_fence(memory_order_release);
+	atomic_signal_fence(memory_order_seq_cst);
 	best->key = *k;
 	return best;
 }

@@ -6,7 +6,6 @@
  */
 #include "codec/chain.h"
 #include "codec/chain_links.h"
-#include "codec/crc32c.h"
 #include "codec/permute.h"
 
 #include <assert.h>
@@ -14,6 +13,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/crc32c.h"
 #include "base/limits.h"
 
 #define N5_MODE_DEFAULT 0
@@ -214,7 +214,7 @@ static int undo_crc32c(const uint8_t *data, uint64_t *len, struct vx_err *e)
 		return vx_fail(e, -EBADMSG, "the chunk is cut off in its checksum");
 	*len -= CRC32C_BYTES;
 	memcpy(&want, data + *len, sizeof want);
-	if (crc32c(data, *len) != want)
+	if (vx_crc32c(data, *len) != want)
 		return vx_fail(e, -EBADMSG, "the chunk is damaged: its crc32c differs");
 	return 0;
 }

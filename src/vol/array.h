@@ -51,9 +51,11 @@ struct vx_array {
 	struct vx_shard_level shard[VX_SHARD_LEVELS_MAX];
 
 	/* the key of an object: indices joined by the separator */
-	char separator;      /* 0: the document does not say */
-	bool key_c;          /* "c" in front */
-	bool key_fast_first; /* N5 */
+	uint32_t times_apart; /* N5 of BigDataViewer: so many time points, each an array of its own and of this form,
+				 in timepoint<M>/ before the last part of the path; 0: it is one array */
+	char separator;       /* 0: the document does not say */
+	bool key_c;           /* "c" in front */
+	bool key_fast_first;  /* N5 */
 };
 
 /* -EBADMSG: the document breaks the format; -EOPNOTSUPP: sound, but of a kind not supported here, which the sentence
@@ -62,6 +64,8 @@ int vx_zarr2_parse(const char *text, size_t len, struct vx_array *ret, struct vx
 /* Of a group's document: -EISDIR. */
 int vx_zarr3_parse(const char *text, size_t len, struct vx_array *ret, struct vx_err *e);
 int vx_n5_parse(const char *text, size_t len, struct vx_array *ret, struct vx_err *e);
+/* Whether chunks of two datasets of N5 are read in the same way. */
+bool vx_n5_is_same_form(const struct vx_array *a, const struct vx_array *b);
 
 /* ---- pieces the parsers share ---- */
 
@@ -98,7 +102,7 @@ int vx_axes_assign(struct vx_axis *axis, const enum vx_axis_kind *kind, const ui
  * the volume's own). */
 int vx_array_scale(const struct vx_array *a, const char *dir, const struct vx_volume *v, struct vx_scale *s,
 		   struct vx_err *e);
-/* Entries of the axis with this role; 1 when there is none. */
+/* Entries of the axis with this role; 1 when there is none. Time points may also be apart. */
 uint64_t vx_array_extent(const struct vx_array *a, const struct vx_axis *axis, enum vx_role role);
 
 #endif

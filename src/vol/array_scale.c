@@ -20,7 +20,7 @@ struct place {
 	enum vx_role role[VX_ARRAY_RANK_MAX];
 	uint64_t per_object[VX_ARRAY_RANK_MAX]; /* cells of the grid that one object holds along each axis */
 	char separator;
-	bool key_c, key_fast_first;
+	bool key_c, key_fast_first, times_apart;
 	struct vx_nested *nested;    /* of chunks that are shards; else NULL */
 	uint32_t chunk_t;            /* time points of a chunk */
 	struct vx_filtered coding[]; /* of each: they differ in which is served */
@@ -39,6 +39,8 @@ uint64_t vx_array_extent(const struct vx_array *a, const struct vx_axis *axis, e
 {
 	unsigned i = axis_of(axis, a->rank, role);
 
+	if (role == VX_ROLE_TIME && a->times_apart)
+		return a->times_apart;
 	return i < a->rank ? a->shape[i] : 1;
 }
 
@@ -78,11 +80,23 @@ static uint64_t index_along(const struct place *p, unsigned axis, const struct v
 	return i / p->per_object[axis];
 }
 
+/* The directory of a time point's chunks. */
+static int put_dir(const struct vx_scale *s, const struct place *p, uint32_t time, char *ret, size_t size)
+{
+	const char *slash = strrchr(s->key, '/'), *last = slash ? slash + 1 : s->key;
+
+	if (!p->times_apart)
+		return snprintf(ret, size, "%s%s", s->key, s->key[0] ? "/" : "");
+	return snprintf(ret, size, "%.*stimepoint%u/%s/", (int)(last - s->key), s->key, time, last);
+}
+
 static int chunk_name(const struct vx_scale *s, unsigned grid, const struct vx_cell *cell, char *ret, size_t size)
 {
 	const struct place *p = s->params;
-	int n = snprintf(ret, size, "%s%s%s", s->key, s->key[0] ? "/" : "", p->key_c ? "c" : "");
+	int n = put_dir(s, p, cell->time, ret, size);
 
+	if (p->key_c && n >= 0 && (size_t)n < size)
+		n += snprintf(ret + n, size - (size_t)n, "c");
 	for (unsigned k = 0; k < p->rank && n >= 0 && (size_t)n < size; k++) {
 		unsigned axis = p->key_fast_first ? p->rank - 1 - k : k;
 		char between[2] = {k || p->key_c ? p->separator : 0, 0};
@@ -270,6 +284,7 @@ static struct place *place_new(const struct vx_array *a, const struct vx_axis *a
 	}
 	p->chunk_t = (uint32_t)chunk_t;
 	p->separator = a->separator;
+	p->times_apart = a->times_apart;
 	p->key_c = a->key_c;
 	p->key_fast_first = a->key_fast_first;
 	return p;
@@ -301,6 +316,8 @@ static int check_axes(const struct vx_array *a, const struct vx_volume *v, struc
 		if (axis[i].role == VX_ROLE_NONE && a->shape[i] != 1)
 			return vx_fail(e, -EOPNOTSUPP, "axis %u has %llu entries; those of the other scales have 1", i,
 				       (unsigned long long)a->shape[i]);
+		if (axis[i].role == VX_ROLE_TIME && a->times_apart)
+			return vx_fail(e, -EOPNOTSUPP, "time is an axis of it and a folder around it");
 		if (axis[i].role == VX_ROLE_TIME && vx_min_u64(a->chunk[i], a->shape[i]) > MAX_CHUNK_TIMES)
 			return vx_fail(e, -EFBIG, "chunks of more than %d time points are not supported",
 				       MAX_CHUNK_TIMES);

@@ -75,12 +75,15 @@ struct vx_n5_space {
 	bool has_size, is_exact; /* exact: the level's own, not to be multiplied by factors */
 	double size[VX_ARRAY_RANK_MAX];
 	char unit[VX_ARRAY_RANK_MAX][32];
+	bool unit_is_assumed; /* nobody said it */
 	bool has_factors;
 	double factors[VX_ARRAY_RANK_MAX];
 };
 struct vx_n5_group {
 	bool is_dataset;       /* has `dimensions`: no group */
 	struct vx_image image; /* levels that it lists; none: look for s0, s1, ... */
+	bool has_dtype;        /* of all its datasets */
+	enum vx_dtype dtype;
 	struct vx_n5_space space;
 	unsigned nlisted; /* levels whose extent is known by the group alone: `listed` of them */
 	struct vx_n5_space *listed;

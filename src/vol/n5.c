@@ -123,6 +123,13 @@ static int parse(const struct vx_json *top, struct vx_array *a, struct vx_err *e
 	return 0;
 }
 
+bool vx_n5_is_same_form(const struct vx_array *a, const struct vx_array *b)
+{
+	return a->dtype == b->dtype && a->rank == b->rank && !memcmp(a->shape, b->shape, sizeof a->shape) &&
+	       !memcmp(a->chunk, b->chunk, sizeof a->chunk) && a->nlinks == b->nlinks &&
+	       !memcmp(a->links, b->links, sizeof a->links);
+}
+
 int vx_n5_parse(const char *text, size_t len, struct vx_array *ret, struct vx_err *e)
 {
 	VX_AUTO_JSON struct vx_json top = {0};

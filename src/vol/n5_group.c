@@ -53,6 +53,7 @@ static bool resolution(const json_t *top, struct vx_n5_space *s)
 
 		set_unit(s, i, units ? u : "nm");
 	}
+	s->unit_is_assumed = n && !units;
 	return n > 0;
 }
 
@@ -172,6 +173,8 @@ static int parse(const struct vx_json *top, struct vx_n5_group *g, struct vx_err
 		g->is_dataset = true;
 		return 0;
 	}
+	if (vx_json_find(top, "dataType", &j) && json_is_string(j.value))
+		g->has_dtype = vx_dtype_find(json_string_value(j.value), &g->dtype);
 	if (vx_json_find(top, "multiscales", &j) && json_is_object(json_array_get(j.value, 0)))
 		r = parse_multiscales(&j, g, e);
 	else if (vx_json_find(top, "scales", &j) && is_list_of_lists(j.value))

@@ -23,6 +23,7 @@ void vx_volume_free(struct vx_volume **v)
 			(*v)->scales[i].free_params((*v)->scales[i].params);
 	}
 	free((*v)->scales);
+	free((*v)->time_absent);
 	free((*v)->type);
 	free(*v);
 	*v = NULL;

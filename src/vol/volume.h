@@ -81,7 +81,8 @@ struct vx_volume {
 	char *type; /* "image" or "segmentation", as the metadata says */
 	enum vx_dtype dtype;
 	uint32_t channels;
-	uint32_t times;      /* time points, >= 1; every scale has them all */
+	uint32_t times;      /* time points, >= 1; every scale has the same */
+	bool *time_absent;   /* owned; NULL: all are there. Else `times` of them: true where a time point is not */
 	double time_step;    /* between two of them, in time_unit; 0: not known */
 	char time_unit[32];  /* "" when the metadata names none */
 	char voxel_unit[32]; /* "nm" where the metadata's is understood, else as it says; "" when it says none */

@@ -74,6 +74,16 @@ def n5(top, path, data, block, **more):
     put(top, os.path.join(path, "attributes.json"), document)
 
 
+def bdv(top, setup, time, scales, block, **more):
+    """One time point of BigDataViewer's, each scale half as fine as the one before."""
+    at = "setup%d/timepoint%d" % (setup, time)
+    for i, data in enumerate(scales):
+        n5(top, "%s/s%d" % (at, i), data, block, **dict({"downsamplingFactors": [2**i] * 3}, **more))
+    put(top, at + "/attributes.json", {"multiScale": True, "resolution": [4, 5, 6]})
+    put(top, "setup%d/attributes.json" % setup, {"dataType": scales[0].dtype.name,
+                                                 "downsamplingFactors": [[2**i] * 3 for i in range(len(scales))]})
+
+
 def ome(paths, axes, scales=None, **more):
     """`multiscales` of one image: axes as letters."""
     kinds = {"t": "time", "c": "channel"}

@@ -161,8 +161,25 @@ def zarrita(rnd, path):
     return draw, "zarr", document["codecs"][0]["name"] + " " + document["codecs"][-1]["name"]
 
 
+def z5py_bigdataviewer(rnd, path):
+    """setup0/timepoint<M>/s0: the first two axes are time, and a channel that the datasets do not have."""
+    import z5py
+    draw = Draw(rnd, INTS + FLOATS, (5,))
+    draw.data, draw.fill, draw.below = draw.data[:, :1], 0, ".n5"
+    packed = rnd.choice(["raw", "gzip", "bzip2"])
+    f = z5py.File(path + draw.below, "a")
+    setup = f.create_group("setup0")
+    setup.attrs["downsamplingFactors"], setup.attrs["dataType"] = [[1, 1, 1]], draw.dtype
+    for i, one in enumerate(draw.data[:, 0]):
+        f.create_dataset("setup0/timepoint%d/s0" % i, data=one, compression=packed,
+                         chunks=tuple(min(c, n) for c, n in zip(draw.chunk[2:], one.shape)))
+    return draw, "n5", "bigdataviewer " + packed
+
+
 def z5py(rnd, path):
     import z5py
+    if rnd.random() < .25:
+        return z5py_bigdataviewer(rnd, path)
     is_zarr = rnd.random() < .4
     draw = Draw(rnd, INTS + FLOATS, (2, 3, 3, 4))
     draw.fill, draw.chunk = 0, [min(c, n) for c, n in zip(draw.chunk, draw.shape)]

@@ -5,6 +5,7 @@ import os
 import random
 import shutil
 
+import arrays
 from kit import equal, fails, needs, takes
 from supervise import umount
 
@@ -172,6 +173,49 @@ def test_documents_are_always_asked_for(t):
         file.write(text)
     m = t.mount(f.url, cached(t, d), volume=v)
     m.check(BOX)
+
+
+def documents(t):
+    """(top, path of a document) of each kind whose sense is made out while a volume is opened."""
+    data = arrays.numbers((5, 6, 7), "uint16")
+    v = t.copy(some_volume(t))
+    yield v.path, "info"
+    for write, path in ((arrays.zarr2, ".zarray"), (arrays.zarr3, "zarr.json"), (arrays.n5, "attributes.json")):
+        for below in ("", "s0"):
+            top = t.name("top")
+            write(top, below, data, (3, 4, 5))
+            if below:
+                arrays.put(top, ".zattrs", {"multiscales": [arrays.ome([below], "zyx")]})
+                arrays.put(top, "attributes.json", {"scales": [[1, 1, 1]]})
+                arrays.put(top, "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": {"ome": {
+                    "version": "0.5", "multiscales": [arrays.ome([below], "zyx")]}}})
+                for other in {"zarr.json", ".zattrs", "attributes.json"} - {path.replace(".zarray", ".zattrs")}:
+                    os.remove(os.path.join(top, other))
+                yield top, path.replace(".zarray", ".zattrs")
+            yield top, os.path.join(below, path)
+    top = t.name("top")
+    arrays.bdv(top, 0, 0, [data], (3, 4, 5))
+    yield top, "setup0/attributes.json"
+
+
+def test_documents_without_sense_are_not_kept(t):
+    """Else they would be all that there is once the store is gone."""
+    for top, path in documents(t):
+        with open(os.path.join(top, path)) as file:
+            good = file.read()
+        for bad in ("{\"not json", "<html>nothing</html>"):
+            if bad[0] == "<" and path == "attributes.json" and os.path.exists(top + "/s0"):
+                continue  # a group of N5 needs none
+            d, f, point = t.name("cache"), t.faultd(top), t.name("point")
+            arrays.put(top, path, bad)
+            os.mkdir(point)
+            r = t.run(t.settings.voxfs, f.url.replace("precomputed://", ""), point, "-f", "-o", cached(t, d))
+            equal(r.returncode, 32, "status with %s in %s: %s" % (bad, path, r.stderr))
+            for entry in entries(d):
+                with open(entry, "rb") as file:
+                    assert bad.encode() not in file.read(), "%s is kept: %s" % (path, bad)
+            arrays.put(top, path, good)
+            t.mount(f.url.replace("precomputed://", ""), cached(t, d)).close()
 
 
 @needs("root")

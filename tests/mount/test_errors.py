@@ -238,9 +238,9 @@ def test_http_harmless_oddities(t):
     for rule in ({"do": "nolength"}, {"do": "nolength", "how": "close"}, {"do": "delay", "ms": 30},
                  {"do": "status", "status": 503, "times": 1}, {"do": "cut", "times": 1}, {"do": "reset", "times": 1},
                  {"do": "status", "status": 429, "times": 1, "headers": {"Retry-After": "0"}},
-                 {"do": "redirect", "to": "/4_4_40/0-32_0-32_0-32?x", "times": 1}):
+                 {"do": "redirect", "to": "/4_4_40/0-32_0-32_0-32?x", "times": 1, "match": "/4_4_40/0-32_0-32_0-32"}):
         m, d = t.mount_http(v, "tries=3")
-        d.rules(dict(rule, match="/4_4_40/"))
+        d.rules({"match": "/4_4_40/", **rule})
         m.check(v.bounds())
         equal(m.errors(), "", str(rule))
         m.close()

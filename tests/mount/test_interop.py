@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random volumes written by libraries from PyPI as they are today, and random boxes of them.
 
-Each library has an environment of its own below the build directory, made when it is first needed; where it cannot be
-installed, its test is skipped by name (interop-*/failed says why; remove it to try again). VOXFS_TEST_SEED draws others.
+Each library has an environment of its own in ~/.cache/voxfs-test, shared by all builds and made when it is first needed;
+where it cannot be installed, its test is skipped by name (interop-*/failed says why; remove it to try again).
+VOXFS_TEST_SEED draws other volumes.
 """
 import fcntl
 import json
@@ -40,7 +41,8 @@ def install(python, top, packages, seconds):
 
 def environment(t, library):
     """The Python that has the library."""
-    top = os.path.join(os.path.dirname(os.path.dirname(t.settings.voxfs)), "interop-" + library)
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    top = os.path.join(cache, "voxfs-test", "interop-" + library)
     os.makedirs(top, exist_ok=True)
     with open(top + "/lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -339,6 +339,25 @@ def test_foreign_chunk_in_an_index(t):
     check_damage(t, edit_leaf(foreign), ("belongs to minishard 1",))
 
 
+def test_repaired_index(t):
+    """Entries that lead nowhere are asked for again, and not remembered."""
+    def far(rows, n):
+        rows[n] = 1 << 50
+
+    for how in (edit_leaf(far), lambda p: patch(p, 0, struct.pack("<QQ", 1 << 62, (1 << 62) + 24))):
+        v = t.copy(t.volume(**CUBE, sharded="0,1,0"))
+        path = shard_file(v, 0)
+        with open(path, "rb") as f:
+            good = f.read()
+        for m in (t.mount(v), t.mount_http(v)[0]):
+            how(path)
+            fails(errno.EBADMSG, read_file, m.file(HOLE))
+            patch(path, 0, good)
+            m.check(HOLE)
+            m.check(v.bounds())
+            m.close()
+
+
 def test_short_chunk(t):
     def short(rows, n):
         rows[2 * n] -= 1

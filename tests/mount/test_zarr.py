@@ -230,6 +230,90 @@ def test_n5_groups(t):
     equal(info(m, "v")["voxel_size"], [8, 10, 12])
 
 
+def halves(data):
+    return [data, np.ascontiguousarray(data[::2, ::2, ::2])]
+
+
+def bdv(t, data, block=(3, 4, 5)):
+    """{(setup, time): array} as BigDataViewer has them."""
+    top = t.name("top") + ".n5"
+    arrays.put(top, "attributes.json", {"n5": "2.5.0"})
+    for (setup, time), array in data.items():
+        arrays.bdv(top, setup, time, halves(array), block)
+    return top
+
+
+def test_bigdataviewer_setups_are_volumes(t):
+    forms = {0: ((5, 6, 7), "uint16"), 2: ((9, 4, 3), "float32"), 9: ((5, 6, 7), "uint16")}  # some numbers are not there
+    data = {(s, i): arrays.numbers(*forms[s], 10 * s + i) for s in forms for i in ((0, 1, 4) if s < 9 else (1,))}
+    top = bdv(t, data)
+    m = t.mount(top)
+    equal(names(m), {"v-setup0", "v-setup2", "v-setup9"})
+    equal(names(m, "v-setup2"), {"info.json", "t0", "t1", "t4"})
+    equal(names(m, "v-setup9"), {"info.json", "t1"})
+    for (s, i), one in data.items():
+        for path, want in zip(([], ["mip1"]), halves(one)):
+            check(m, want, "v-setup%d" % s, "t%d" % i, *path)
+    for absent in ("v-setup0/t2", "v-setup0/t3", "v-setup0/t5", "v-setup0/all.raw", "v-setup9/t0", "v-setup1", "v"):
+        assert not os.path.exists(os.path.join(m.path, absent)), absent
+    about = info(m, "v-setup0", "t4", "mip1")
+    equal((about["times"], about["time"], about["voxel_size"], about["voxel_unit"]), (5, 4, [8, 10, 12], None))
+    equal(info(m, "v-setup0")["time"], None)
+    m = t.mount("n5://%s/setup2" % top)  # one of them, and one time point of it
+    equal(names(m), {"v"})
+    check(m, data[2, 4], "v", "t4")
+    m = t.mount("file://%s|n5:setup2/timepoint4" % top)
+    check(m, data[2, 4], "v")
+
+
+def test_bigdataviewer_with_one_of_each(t):
+    data = arrays.numbers((5, 6, 7), "uint16")
+    top = bdv(t, {(0, 0): data})
+    m = t.mount(top)
+    equal(names(m), {"v"})
+    check(m, data, "v")
+    check(m, halves(data)[1], "v", "mip1")
+    os.remove(os.path.join(top, "setup0/timepoint0/s0/1/0/0"))
+    data[:3, :4, 5:] = 0
+    check(t.mount(t.faultd(top).url.replace("precomputed://", "")), data, "v")
+
+
+def test_bigdataviewer_time_points_must_agree(t):
+    """One form is read for all: what has another is not served as if it had that."""
+    data = {(s, i): arrays.numbers((5, 6, 7), "uint16", s + i) for s in (0, 1) for i in (0, 1)}
+    top = bdv(t, data)
+    arrays.bdv(top, 0, 1, halves(data[0, 1]), (5, 4, 3))
+    m = t.mount(top)
+    equal(names(m), {"v-setup1"})
+    assert "setup0/timepoint1/s0 has another form than in the first time point" in m.said(), m.said()
+    check(m, data[1, 1], "v-setup1", "t1")
+    m = t.mount(top + "/setup0/timepoint1")
+    check(m, data[0, 1], "v")
+    top = bdv(t, data)
+    os.remove(os.path.join(top, "setup0/timepoint1/s1/attributes.json"))
+    arrays.n5(top, "setup1/timepoint0/s1", halves(data[1, 0])[1].astype("int16"), (3, 4, 5))
+    m = t.mount(top)
+    for setup, sentence in ((0, "setup0/timepoint1/s1 has no attributes.json"),
+                            (1, "its type is int16 and that of its setup uint16")):
+        check(m, data[setup, 1], "v-setup%d" % setup, "t1")
+        equal(names(m, "v-setup%d" % setup, "t1") & {"mip1"}, set())
+        assert sentence in info(m, "v-setup%d" % setup)["scales"][1]["error"]
+
+
+def test_bigdataviewer_setups_that_cannot_be(t):
+    data = {(s, 0): arrays.numbers((5, 6, 7), "uint16", s) for s in (0, 2)}
+    top = bdv(t, data)
+    arrays.put(top, "setup1/attributes.json", {"downsamplingFactors": [[1, 1, 1]], "dataType": "uint16"})
+    arrays.put(top, "setup3/attributes.json", "{")
+    m = t.mount(top)
+    equal(names(m), {"v-setup0", "v-setup2"})
+    assert "setup1 has no time points" in m.said() and "setup3: " in m.said(), m.said()
+    for setup in (0, 2):
+        os.remove(os.path.join(top, "setup%d/attributes.json" % setup))
+    refused(t, top, "setup3: ")
+    refused(t, top + "/setup1", "s0 has no attributes.json")
+
+
 def test_format_is_forced(t):
     """Where documents of several formats lie side by side."""
     top = t.name("top")

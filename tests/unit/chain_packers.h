@@ -5,8 +5,8 @@
 #define VX_TEST_CHAIN_PACKERS_H
 
 #include "../lib/vxtest.h"
+#include "base/crc32c.h"
 #include "codec/chain.h"
-#include "codec/crc32c.h"
 
 #include <blosc.h>
 #include <bzlib.h>
@@ -182,7 +182,7 @@ static inline struct bytes pack_crc32c(const uint8_t *p, size_t len)
 	struct bytes b = room(0);
 
 	add(&b, p, len);
-	add_le32(&b, crc32c_portable(p, len));
+	add_le32(&b, vx_crc32c_portable(p, len));
 	return b;
 }
 

@@ -108,10 +108,10 @@ START_TEST(against_a_simple_list)
 	memset(id, 0, sizeof id);
 	ck_assert_int_eq(vx_backings_new(&b, dir), 0);
 	vx_backings_set_mount(b, FUSE_FD);
-	for (unsigned step = 0; step < vxt_ops(30000); step++) {
+	for (unsigned step = 0; step < vxt_ops(15000); step++) {
 		unsigned i = (unsigned)vxt_rnd(&r, FILES);
 
-		if (step % 5000 == 0) /* it grows and shrinks */
+		if (step % 2500 == 0) /* it grows and shrinks */
 			wanted = (unsigned)vxt_rnd(&r, FILES);
 		if (vxt_rnd(&r, 4) ? n < wanted : n >= wanted) {
 			int got = vx_backings_register(b, number(i));

@@ -4,6 +4,7 @@
 #include "../lib/vxtest.h"
 #include "base/buf.h"
 #include "base/check.h"
+#include "base/crc32c.h"
 #include "base/err.h"
 #include "base/limits.h"
 #include "base/list.h"
@@ -446,6 +447,28 @@ START_TEST(lists)
 }
 END_TEST
 
+START_TEST(checksums)
+{
+	static const uint8_t zeros[32];
+	static uint8_t data[70000];
+	struct vxt_rng r = vxt_seed("checksums", 0);
+	uint8_t ones[32];
+
+	for (size_t i = 0; i < sizeof data; i++)
+		data[i] = (uint8_t)vxt_rnd(&r, 256);
+	memset(ones, 0xff, sizeof ones);
+	ck_assert_uint_eq(vx_crc32c(zeros, 0), 0);
+	ck_assert_uint_eq(vx_crc32c("123456789", 9), 0xe3069283);
+	ck_assert_uint_eq(vx_crc32c(zeros, 32), 0x8a9136aa);
+	ck_assert_uint_eq(vx_crc32c(ones, 32), 0x62a8ab43);
+	ck_assert_uint_eq(vx_crc32c_portable("123456789", 9), 0xe3069283);
+	for (size_t at = 0; at < 9; at++)
+		for (size_t len = 0; len < sizeof data - at; len += len < 70 ? 1 : 997)
+			if (vx_crc32c(data + at, len) != vx_crc32c_portable(data + at, len))
+				ck_abort_msg("%zu bytes at %zu", len, at);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("base");
@@ -468,5 +491,6 @@ int main(void)
 	tcase_add_loop_test_raise_signal(t, wrong_order_dies, SIGABRT, 0, 2);
 #endif
 	tcase_add_test(t, lists);
+	tcase_add_test(t, checksums);
 	return vxt_run(s);
 }

@@ -310,25 +310,6 @@ START_TEST(itself)
 }
 END_TEST
 
-START_TEST(checksums)
-{
-	static const uint8_t zeros[32];
-	uint8_t ones[32];
-	AUTO_BYTES data = sample(70000);
-
-	memset(ones, 0xff, sizeof ones);
-	ck_assert_uint_eq(crc32c(zeros, 0), 0);
-	ck_assert_uint_eq(crc32c((const uint8_t *)"123456789", 9), 0xe3069283);
-	ck_assert_uint_eq(crc32c(zeros, 32), 0x8a9136aa);
-	ck_assert_uint_eq(crc32c(ones, 32), 0x62a8ab43);
-	ck_assert_uint_eq(crc32c_portable((const uint8_t *)"123456789", 9), 0xe3069283);
-	for (size_t at = 0; at < 9; at++)
-		for (size_t len = 0; len < data.len - at; len += len < 70 ? 1 : 997)
-			if (crc32c(data.p + at, len) != crc32c_portable(data.p + at, len))
-				ck_abort_msg("%zu bytes at %zu", len, at);
-}
-END_TEST
-
 /* ---- vectors of other writers ---- */
 
 static struct bytes hex(const char *text)
@@ -473,7 +454,6 @@ int main(void)
 	tcase_add_loop_test(t, members, 0, 6);
 	tcase_add_loop_test(t, one_after_another, 0, 4);
 	tcase_add_test(t, itself);
-	tcase_add_test(t, checksums);
 	tcase_add_loop_test(t, vector, 0, VX_ARRAY_LEN(vectors));
 	tcase_add_loop_test(t, hostile_refused, 0, VX_ARRAY_LEN(hostile));
 	tcase_add_loop_test(t, n5_block, 0, VX_ARRAY_LEN(n5_vectors));

@@ -4,6 +4,7 @@
  */
 #include "../lib/dcrig.h"
 
+#include <sys/file.h>
 #include <xxhash.h>
 
 /* ---- round trips ---- */
@@ -387,6 +388,43 @@ START_TEST(large_entries)
 }
 END_TEST
 
+/* What waits to be written holds no more than itself, also where it came with others in one answer. */
+START_TEST(slices_wait_alone)
+{
+	struct vx_buf *all, *part;
+	struct vx_entry_id id;
+	char path[80];
+	int fd;
+
+	put(0, 10);
+	drain();
+	snprintf(path, sizeof path, "%s/usage", top);
+	fd = open(path, O_RDWR);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(flock(fd, LOCK_EX), 0); /* so that the thread gets nowhere for a while */
+	for (unsigned i = 1; i <= 20; i++) {
+		struct vx_entry e = {.payload_len = 3000, .total = 3000 + i, .checked_ns = vx_dc_wall_ns()};
+
+		snprintf(e.etag, sizeof e.etag, "\"%u\"", i);
+		strcpy(e.content_encoding, "gzip");
+		all = vx_buf_get(pool, 1 << 20);
+		ck_assert_ptr_nonnull(all);
+		all->len = 1 << 20;
+		for (size_t at = 0; at < 3000; at++)
+			all->data[5000 * i + at] = byte_of(i, at);
+		part = vx_buf_slice(all, 5000 * i, 3000);
+		identify(&id, i);
+		vx_dc_put(dc, &id, &e, part, part->data);
+		vx_buf_put(part);
+		vx_buf_put(all);
+	}
+	ck_assert_uint_le(vx_pool_bytes_used(pool), 1 << 20);
+	close(fd);
+	drain();
+	ck_assert(get(20, 3000));
+}
+END_TEST
+
 START_TEST(others_with_another_limit)
 {
 	for (unsigned i = 0; i < 300; i++)
@@ -545,6 +583,7 @@ int main(void)
 	tcase_add_test(t, the_limit_holds);
 	tcase_add_test(t, the_oldest_go);
 	tcase_add_test(t, large_entries);
+	tcase_add_test(t, slices_wait_alone);
 	tcase_add_test(t, others_with_another_limit);
 	tcase_add_test(t, a_sum_that_is_damaged);
 	tcase_add_test(t, an_emptied_directory);

@@ -255,6 +255,38 @@ START_TEST(n5_has_many_ways_to_say_a_size)
 }
 END_TEST
 
+START_TEST(n5_time_points_apart_are_in_the_key)
+{
+	static const uint64_t shape[] = {8, 16, 32};
+	struct vx_array a[] = {array(3, shape), array(3, shape)};
+	const struct vx_err none[2] = {0};
+	const struct vx_cell cell = {.at = {1, 0, 0}, .time = 1234};
+	struct vx_n5_group g;
+	struct vx_volume *v;
+	struct vx_err e = {0};
+	char name[64];
+	static const char text[] = "{\"downsamplingFactors\":[[1,1,1],[2,2,2]],\"dataType\":\"uint8\"}";
+
+	ck_assert_int_eq(vx_n5_group_parse(text, strlen(text), &g, &e), 0);
+	ck_assert(g.has_dtype && g.dtype == VX_U8);
+	ck_assert(vx_n5_is_same_form(&a[0], &a[1]));
+	a[1].chunk[2] = a[1].object[2] = a[1].inner[2] = 2;
+	ck_assert(!vx_n5_is_same_form(&a[0], &a[1]));
+	for (int i = 0; i < 2; i++) {
+		a[i].times_apart = 2000;
+		a[i].key_fast_first = true;
+		a[i].separator = '/';
+	}
+	v = must_build(&g.image, a, none);
+	ck_assert_uint_eq(v->times, 2000);
+	ck_assert_int_eq(v->format->chunk_name(&v->scales[1], 0, &cell, name, sizeof name), (int)strlen(name));
+	ck_assert_str_eq(name, "top/timepoint1234/s1/1/0/0");
+	ck_assert_int_eq(v->format->chunk_name(&v->scales[1], 0, &cell, name, strlen(name)), -ENAMETOOLONG);
+	vx_volume_free(&v);
+	vx_n5_group_free(&g);
+}
+END_TEST
+
 START_TEST(n5_datasets_are_no_groups)
 {
 	static const char text[] = "{\"dimensions\":[1,2],\"downsamplingFactors\":[1,1]}";
@@ -279,6 +311,7 @@ int main(void)
 	tcase_add_loop_test(c, attributes_that_are_refused, 0, VX_ARRAY_LEN(bad));
 	tcase_add_test(c, consolidated_metadata_lists_arrays);
 	tcase_add_loop_test(c, n5_has_many_ways_to_say_a_size, 0, VX_ARRAY_LEN(spaces));
+	tcase_add_test(c, n5_time_points_apart_are_in_the_key);
 	tcase_add_test(c, n5_datasets_are_no_groups);
 	suite_add_tcase(s, c);
 	return vxt_run(s);
