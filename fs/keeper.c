@@ -435,6 +435,7 @@ static void turn(struct keeper *k)
 	    {.fd = k->now.pid && !k->now.mute ? k->now.questions : -1, .events = POLLIN},
 	    {.fd = k->now.pid && !k->now.deaf ? k->now.news : -1, .events = POLLIN},
 	    {.fd = k->next.pid && !k->next.deaf ? k->next.news : -1, .events = POLLIN},
+	    {.fd = k->report >= 0 && !k->ending ? k->report : -1}, /* POLLERR: who waits for the mount has given up */
 	};
 
 	if (poll(p, VX_ARRAY_LEN(p), next_timeout(k)) < 0)
@@ -447,6 +448,8 @@ static void turn(struct keeper *k)
 		on_news(k, &k->next);
 	if (p[0].revents)
 		on_signals(k);
+	if (p[4].revents && k->report >= 0)
+		begin_end(k);
 	on_time(k);
 }
 

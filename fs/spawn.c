@@ -77,9 +77,10 @@ static void hand_down(int fd)
 		fcntl(fd, F_SETFD, 0);
 }
 
-/* In the child. Returns only when it fails. */
+/* In the child. Returns only when it fails. It inherits two places to write to, and what it was made for. */
 static void become_server(const struct vx_program *p, int questions, int news, int table, int arena, enum vx_out out)
 {
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	sigset_t none;
 	char text[128];
 
@@ -88,6 +89,8 @@ static void become_server(const struct vx_program *p, int questions, int news, i
 	snprintf(text, sizeof text, "%d,%d,%d,%d,%d,%lld,%lld", questions, news, table, arena, out, (long long)p->uid,
 		 (long long)p->gid);
 	if (setenv(VX_SERVER_ENV, text, 1) < 0 || setenv(VX_DIRECTORY_ENV, p->cwd, 1) < 0 || chdir("/") < 0)
+		return;
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0)
 		return;
 	close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 	hand_down(questions);

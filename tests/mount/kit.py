@@ -254,8 +254,9 @@ class Mount:
             argv[0] = shutil.copy(argv[0], t.name("bin"))  # the build may lie where nobody may look
             argv = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] + argv
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=t.env,
-                                            start_new_session=True, **{"cwd": self.path if inside else "/", **popen})
+            usual = dict(stdin=subprocess.DEVNULL, cwd=self.path if inside else "/")
+            self.process = subprocess.Popen(argv, stdout=log, stderr=log, env=t.env, start_new_session=True,
+                                            **{**usual, **popen})
         self.pid = self.process.pid
 
     def _default(self, key, value):

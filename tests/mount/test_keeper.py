@@ -3,6 +3,7 @@
 import ctypes
 import fcntl
 import os
+import select
 import shutil
 import signal
 import socket
@@ -42,7 +43,7 @@ def test_open_files_stay_behind(t):
     with open(secret, "w") as f:
         f.write("secret")
     fd = os.open(secret, os.O_RDONLY)
-    m = t.mount(t.volume(**VOLUME), pass_fds=[fd])
+    m = t.mount(t.volume(**VOLUME), pass_fds=[fd], stdin=fd)
     os.close(fd)
     for _ in range(2):
         there = "/proc/%d/fd" % server_of(m)
@@ -123,6 +124,26 @@ def test_limit_stays(t):
             m = t.mount(t.volume(**VOLUME), cache="25%")
     survives(m)
     equal(m.stats("cache.limit"), 32 << 20)
+
+
+def test_caller_gives_up(t):
+    """Who waits for the mount is ended, by Ctrl-C say: then there is to be none."""
+    where = t.name("mnt")
+    os.mkdir(where)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        caller = subprocess.Popen([t.settings.voxfs, "precomputed://http://127.0.0.1:%d/v" % silent.getsockname()[1], where,
+                                   "-o", "name=v,cache=64M,warm=0"], env=t.env)
+        silent.settimeout(t.seconds(30))
+        asked, _ = silent.accept()
+        with open("/proc/%d/task/%d/children" % (caller.pid, caller.pid)) as f:
+            keeper = os.pidfd_open(int(f.read()))
+        caller.send_signal(signal.SIGTERM)
+        equal(caller.wait(), -signal.SIGTERM)
+        ended = select.select([keeper], [], [], t.seconds(20))[0]
+        asked.close()
+    os.close(keeper)
+    assert ended, "the keeper goes on"
+    equal(any(path == where for path, _, _ in mounts_below(t.top)), False)
 
 
 # --- what a server can do to it ---
