@@ -78,9 +78,9 @@ struct vxr_opts {
 	unsigned threads, inflight;
 	enum vx_policy policy;
 	bool share, fill_missing;
-	int port;              /* 0: file:// */
+	int port;               /* 0: file:// */
 	struct vx_table *table; /* with it: an arena that other processes have had, or will have */
-	int arena;             /* its tmpfs */
+	int arena;              /* its tmpfs */
 };
 
 struct vxr {
