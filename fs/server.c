@@ -164,6 +164,8 @@ static void on_suspect(void *ctx, const struct vx_mark_key *k, unsigned deaths)
 /* Was it the work that killed it? Not when somebody else did. */
 static void judge_death(struct server *s, int death)
 {
+	if (death == 0)
+		vx_table_pardon(s->table); /* the first server, or a new program */
 	if (death == 0 || death == SIGKILL || death == SIGTERM)
 		vx_table_forgive(s->table);
 	else

@@ -418,6 +418,13 @@ void vx_table_forgive(struct vx_table *t)
 	t->head->blamed = 0;
 }
 
+void vx_table_pardon(struct vx_table *t)
+{
+	for (int i = 0; i < POISON_MAX; i++)
+		t->head->poison[i].deaths = 0;
+	t->poisoned = false;
+}
+
 bool vx_table_is_poison(const struct vx_table *t, const struct vx_mark_key *k)
 {
 	if (!t->poisoned)

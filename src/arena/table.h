@@ -105,6 +105,8 @@ void vx_table_count_death(struct vx_table *t, void (*f)(void *ctx, const struct 
 			  void *ctx);
 /* The same, for a death that says nothing about the work. */
 void vx_table_forgive(struct vx_table *t);
+/* A program that has come anew may cope with what others died of: nothing is poison any more. */
+void vx_table_pardon(struct vx_table *t);
 /* Chunks that servers have died of this often are given up. */
 #define VX_TABLE_POISON 2
 bool vx_table_is_poison(const struct vx_table *t, const struct vx_mark_key *k);
