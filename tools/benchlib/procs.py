@@ -3,6 +3,8 @@
 leaves (end, exception, SIGINT, SIGTERM), Stage.close unmounts lazily, kills what it started and removes its folder."""
 import atexit
 import contextlib
+import glob
+import itertools
 import json
 import os
 import shutil
@@ -137,7 +139,8 @@ class Child:
 
 
 class Mount:
-    """with Mount(stage, url, cache="4G") as m: m.box("0-64_0-64_0-64"), m.stats(), m.pid"""
+    """with Mount(stage, url, cache="4G") as m: m.box("0-64_0-64_0-64"), m.stats(), m.pid; m.pids:
+    the keeper and the server, which does the work."""
 
     def __init__(self, stage, url, **options):
         self.stage = stage
@@ -151,6 +154,7 @@ class Mount:
         self.pid = self.proc.pid
         stage.add(self)
         self.wait_until_up()
+        self.pids = [self.pid, self.stats()["server"]["pid"]]
 
     def wait_until_up(self):
         deadline = time.monotonic() + 20
@@ -180,9 +184,8 @@ class Mount:
     def cpu(self, warm=False):
         """Processor seconds that the daemon's threads have used: the one that makes memory ready, or the others."""
         ns = 0
-        for task in os.listdir(f"/proc/{self.pid}/task"):
+        for where in itertools.chain(*(glob.glob(f"/proc/{pid}/task/*/") for pid in self.pids)):
             with contextlib.suppress(OSError):
-                where = f"/proc/{self.pid}/task/{task}/"
                 if (read_text(where + "comm") == "vx-warm\n") == warm:
                     ns += int(read_text(where + "schedstat").split()[0])
         return ns / 1e9

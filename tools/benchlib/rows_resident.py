@@ -108,7 +108,7 @@ def many_maps(b):
         before = available()
         for n in (1, 32, 1, 32):
             with b.stage.running_tool("hold", path=m.box(QUARTER), n=n) as held:
-                total[n] = memory_of(held["pids"] + [m.pid])
+                total[n] = memory_of(held["pids"] + m.pids)
                 taken[n] = before - available()
     yield Row("map-32", "32 processes map one 256 MiB box: sum of Pss and page tables, daemon too; one process",
               total[32], total[1], total[32] / total[1], "<=", 1.05, "bytes",
