@@ -33,11 +33,11 @@ END_TEST
 
 START_TEST(what_waits_is_written_at_the_end)
 {
-	for (unsigned i = 0; i < 200; i++)
+	for (unsigned i = 0; i < 100; i++)
 		put(i, 50000);
 	close_cache();
 	open_cache();
-	for (unsigned i = 0; i < 200; i++)
+	for (unsigned i = 0; i < 100; i++)
 		ck_assert(get(i, 50000));
 }
 END_TEST
