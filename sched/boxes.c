@@ -9,6 +9,7 @@
 #include "base/ledger.h"
 
 #include <limits.h>
+#include <sched.h>
 
 #define GRACE_NS (100 * VX_MS)
 #define UNMAP_LATE_MAX ((uint64_t)2 << 20) /* a map that is undone, under the lock, in microseconds */
@@ -30,6 +31,7 @@ struct vx_boxes {
 	bool stopping, started;
 	uint64_t sleeps_until; /* 0: it is awake */
 	pthread_t thread;
+	_Atomic unsigned scheduling; /* opens between the lock and the engine */
 };
 
 /* ---- answering ---- */
@@ -384,6 +386,10 @@ void vx_boxes_stop(struct vx_boxes *x)
 		x->stopping = true;
 		pthread_cond_signal(&x->wake);
 	}
+	/* Who was let in before must have reached the engine before that is told to end; it takes no longer than a
+	 * lock. */
+	while (x->scheduling)
+		sched_yield();
 	if (x->started)
 		pthread_join(x->thread, NULL);
 	x->started = false;
@@ -470,12 +476,15 @@ int vx_boxes_open(struct vx_boxes *x, struct vx_source *src, unsigned mip, const
 	{
 		VX_LOCK_SCOPE(x->mtx);
 		r = open_or_join_locked(x, src, mip, box, bytes, w, &b, &fill, e);
-		if (fill)
+		if (fill) {
 			b->client = client;
+			x->scheduling++;
+		}
 	}
-	if (fill)
+	if (fill) {
 		schedule(x, b, prepare); /* until it runs, the box stays: nobody else ends its fill */
-	else if (r == 0)
+		x->scheduling--;
+	} else if (r == 0)
 		*ret = b;
 	return r;
 }
