@@ -30,6 +30,7 @@
 #define STEADY_NS (10 * VX_SEC)   /* who served this long did not die of its start */
 #define ASK_NS (2 * VX_SEC)       /* how often a server is asked whether it is alive */
 #define ASK_SLACK_NS (5 * VX_SEC) /* what it may take longer to answer than `timeout=` */
+#define FIRST_TRIES 5             /* servers that may die of a fault before the first one serves */
 #define LOOK_NS (100 * VX_MS)     /* how often the mount is looked after while nobody serves it */
 
 struct keeper {
@@ -264,6 +265,13 @@ static void note_death(struct keeper *k, int status, bool steady)
 		k->backoff_ns = k->backoff_ns ? vx_min_u64(k->backoff_ns * 2, BACKOFF_MAX_NS) : BACKOFF_FIRST_NS;
 }
 
+/* One that has not said that it serves: clients may have met it all the same, once there is a mount. What ends by
+ * itself has said why, and the next would say the same. */
+static bool may_try_again(const struct keeper *k, int status)
+{
+	return k->is_mounted && WIFSIGNALED(status) && (was_killed(status) || k->starts < FIRST_TRIES);
+}
+
 static void on_death_of_now(struct keeper *k, int status)
 {
 	bool steady = k->now.serving && vx_now_ns() - k->now.served_since_ns > STEADY_NS;
@@ -273,7 +281,7 @@ static void on_death_of_now(struct keeper *k, int status)
 	if (k->now.prepared)
 		k->death = WIFSIGNALED(status) ? WTERMSIG(status) : drained ? 0 : -1;
 	vx_child_done(&k->now);
-	if (!k->served && !k->ending && !(k->is_mounted && was_killed(status))) {
+	if (!k->served && !k->ending && !may_try_again(k, status)) {
 		/* It has said why on stderr. */
 		give_up(k, WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : VX_EXIT_MOUNT, NULL);
 	} else if (k->ending || vx_mounting_gone(&k->mounted)) {
