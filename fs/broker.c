@@ -21,8 +21,8 @@ bool vx_inherited_find(struct vx_inherited *ret)
 
 	ret->directory = getenv(VX_DIRECTORY_ENV);
 	if (!text || !ret->directory ||
-	    sscanf(text, "%d,%d,%d,%d,%d,%lld,%lld%n", &ret->questions, &ret->news, &ret->table, &ret->arena, &out,
-		   &uid, &gid, &n) != 7 ||
+	    sscanf(text, "%d,%d,%d,%d,%d,%d,%lld,%lld%n", &ret->questions, &ret->news, &ret->table, &ret->arena,
+		   &ret->list, &out, &uid, &gid, &n) != 8 ||
 	    text[n])
 		return false;
 	ret->out = (enum vx_out)out;
@@ -35,6 +35,8 @@ bool vx_inherited_find(struct vx_inherited *ret)
 	fcntl(ret->table, F_SETFD, FD_CLOEXEC);
 	if (ret->arena >= 0)
 		fcntl(ret->arena, F_SETFD, FD_CLOEXEC);
+	if (ret->list >= 0)
+		fcntl(ret->list, F_SETFD, FD_CLOEXEC);
 	return true;
 }
 

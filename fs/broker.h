@@ -12,7 +12,7 @@ struct vx_broker;
 
 /* What the keeper handed down. */
 struct vx_inherited {
-	int questions, news, table, arena;
+	int questions, news, table, arena, list;
 	enum vx_out out;
 	int64_t uid, gid;      /* -1: to be chosen */
 	const char *directory; /* where relative names begin */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What is needed of the local disk: sources of file://, with the folder that each lies in (scales of Precomputed may
- * lie beside it: `../`), the list of volumes itself, for remote sources the places of credentials and certificates, and
- * the disk cache.
+ * lie beside it: `../`), for remote sources the places of credentials and certificates, and the disk cache.
  */
 #include "fs/confine.h"
 #include "fetch/fetch.h"
@@ -25,7 +24,7 @@ struct paths {
 
 struct needs {
 	struct paths sources; /* folders of local sources */
-	struct paths files;   /* the list of volumes, credentials, certificates */
+	struct paths files;   /* credentials, certificates */
 	const char *cache;    /* the disk cache, or NULL */
 	bool failed;
 };
@@ -89,11 +88,11 @@ static int add_cloudpath(struct needs *k, const char *cloudpath)
 }
 
 /* Takes over `root`. */
-static int add_listed(struct needs *k, const char *config, json_t *root)
+static int add_listed(struct needs *k, json_t *root)
 {
-	int r = add(&k->files, strdup(config));
 	json_t *v;
 	size_t i;
+	int r = 0;
 
 	json_array_foreach(json_object_get(root, "volumes"), i, v)
 	{
@@ -106,15 +105,15 @@ static int add_listed(struct needs *k, const char *config, json_t *root)
 	return r;
 }
 
-static int find_needs(struct needs *k, const struct vx_options *o, struct vx_table *table)
+static int find_needs(struct needs *k, const struct vx_options *o, int list)
 {
 	struct vx_err e;
 	json_t *root;
 
 	k->cache = o->diskcache;
-	if (vx_list_load(o->source, table, &root, &e) < 0)
+	if (vx_list_load(list, o->source, &root, &e) < 0)
 		return 0; /* what is wrong with it is said where it is opened */
-	return root ? add_listed(k, o->source, root) : add_cloudpath(k, o->source);
+	return root ? add_listed(k, root) : add_cloudpath(k, o->source);
 }
 
 /* ---- what the mount would hide ---- */
@@ -297,7 +296,7 @@ int vx_confine(const struct vx_options *o, struct vx_table *table, const struct 
 {
 	VX_CLEANUP(needs_free) struct needs k = {0};
 	uint8_t init[VX_TABLE_INIT_MAX];
-	int r = find_needs(&k, o, table);
+	int r = find_needs(&k, o, h->list);
 
 	if (r < 0)
 		return vx_fail(e, r, "no memory");

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "fs/backings.h"
 #include "fs/link.h"
+#include "fs/list.h"
 #include "fs/mounting.h"
 #include "fs/proto.h"
 #include "fs/spawn.h"
@@ -38,7 +39,8 @@ struct keeper {
 	struct vx_program program;
 	struct vx_mounted mounted;
 	struct vx_backings *backings;
-	int table, rw, ro, signals, report;
+	struct vx_legacy legacy;
+	int ro, signals, report; /* ro: of the arena */
 	struct vx_child now, next;
 	unsigned starts;
 	int death; /* of the server before: as in struct vx_tell */
@@ -76,17 +78,19 @@ static int prepare(struct keeper *k, char **argv, struct vx_err *e)
 		return vx_fail(e, r, "cannot wait for signals: %s", strerror(-r));
 	if ((r = vx_program_init(&k->program, argv, e)) < 0)
 		return r;
-	vx_arena_mount(k->o->cache, &k->rw, &k->ro, note);
+	if ((r = vx_list_hold(k->o->source, &k->legacy.list, e)) < 0)
+		return r;
+	vx_arena_mount(k->o->cache, &k->legacy.arena, &k->ro, note);
 	if ((r = vx_backings_new(&k->backings, k->ro)) < 0)
 		return vx_fail(e, r, "no memory");
-	k->table = vx_table_create(note, e);
-	return k->table < 0 ? k->table : 0;
+	k->legacy.table = vx_table_create(note, e);
+	return k->legacy.table < 0 ? k->legacy.table : 0;
 }
 
 static int start(struct keeper *k, struct vx_child *c, struct vx_err *e)
 {
 	k->start_at_ns = 0;
-	return vx_child_start(c, &k->program, k->table, k->rw,
+	return vx_child_start(c, &k->program, &k->legacy,
 			      k->report == -2 ? VX_OUT_SYSLOG
 			      : k->report < 0 ? VX_OUT_STDERR
 					      : VX_OUT_DETACH,
@@ -463,6 +467,8 @@ static void turn(struct keeper *k)
 
 static void clean_up(struct keeper *k)
 {
+	const int held[] = {k->legacy.table, k->legacy.arena, k->legacy.list, k->ro, k->signals};
+
 	if (k->is_mounted) /* and not yet unmounted: the connection was aborted, or nobody comes up to serve it */
 		vx_mounting_detach(&k->mounted);
 	for (struct vx_child *c = &k->now; c; c = c == &k->now ? &k->next : NULL)
@@ -474,14 +480,9 @@ static void clean_up(struct keeper *k)
 	vx_mounting_free(&k->mounted);
 	vx_backings_free(&k->backings);
 	vx_program_done(&k->program);
-	if (k->ro >= 0)
-		close(k->ro);
-	if (k->rw >= 0)
-		close(k->rw);
-	if (k->table >= 0)
-		close(k->table);
-	if (k->signals >= 0)
-		close(k->signals);
+	for (size_t i = 0; i < VX_ARRAY_LEN(held); i++)
+		if (held[i] >= 0)
+			close(held[i]);
 }
 
 int vx_keeper_run(const struct vx_options *o, char **argv, int report)
@@ -489,8 +490,7 @@ int vx_keeper_run(const struct vx_options *o, char **argv, int report)
 	struct keeper k = {.o = o,
 			   .program.fd = -1,
 			   .mounted.fd = -1,
-			   .table = -1,
-			   .rw = -1,
+			   .legacy = {.table = -1, .arena = -1, .list = -1},
 			   .ro = -1,
 			   .signals = -1,
 			   .report = report,

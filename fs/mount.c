@@ -105,7 +105,7 @@ static int build(struct vx_fs *fs, struct vx_arena **arena, struct vx_err *e)
 	return r < 0 ? r : start_engine(fs, e);
 }
 
-int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, struct vx_arena *arena, struct vx_table *table,
+int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, int list, struct vx_arena *arena, struct vx_table *table,
 	      struct vx_broker *broker, struct vx_err *e)
 {
 	struct vx_fs *fs = calloc(1, sizeof *fs);
@@ -117,6 +117,7 @@ int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, struct vx_arena *a
 	}
 	raise_descriptor_limit();
 	fs->opt = o;
+	fs->list = list;
 	fs->table = table;
 	fs->broker = broker;
 	fs->uid = (uid_t)o->uid;

@@ -31,7 +31,8 @@ struct vx_fs {
 	struct vx_boxes *boxes;
 	struct vx_nodes *nodes;
 	struct vx_session *session;
-	struct vx_table *table; /* borrowed, as is the next one */
+	int list; /* of volumes: a descriptor, or VX_NO_LIST; borrowed, as are the next two */
+	struct vx_table *table;
 	struct vx_broker *broker;
 	struct vx_handles *handles;
 	const struct vx_sandbox_report *sandbox; /* borrowed */
@@ -48,7 +49,7 @@ struct vx_fs {
 
 /* Everything but the connection: opens the volumes and reads their metadata. `arena` is taken over; NULL: one of its
  * own. `table` and `broker` may be NULL where nothing is to be mounted. */
-int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, struct vx_arena *arena, struct vx_table *table,
+int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, int list, struct vx_arena *arena, struct vx_table *table,
 	      struct vx_broker *broker, struct vx_err *e);
 /* Takes over what the server before had: after the session knows whether it shares, before it starts. */
 int vx_fs_take_over(struct vx_fs *fs, struct vx_err *e);

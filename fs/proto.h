@@ -40,7 +40,7 @@ struct vx_tell {
 };
 
 /* The environment variable by which a server knows that it is one, its descriptors and who it is to be:
- * "questions,news,table,arena,out,uid,gid"; arena -1: there is none; uid -1: it chooses. */
+ * "questions,news,table,arena,list,out,uid,gid"; arena, list -1: there is none; uid -1: it chooses. */
 #define VX_SERVER_ENV "VOXFS_SERVER"
 /* Where relative names in its arguments begin. It is not started there: the folder may be gone by then, or below the
  * mount, which nobody serves yet. */

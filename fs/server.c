@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "fs/confine.h"
 #include "fs/faults.h"
+#include "fs/list.h"
 #include "fs/notify.h"
 #include "fs/session.h"
 #include "fs/warm.h"
@@ -268,7 +269,7 @@ int vx_server_run(struct vx_options *o, const struct vx_inherited *h)
 	if (r == 0)
 		r = vx_arena_on(&arena, h->arena, -1, vx_table_note(s.table), &e);
 	if (r == 0)
-		r = vx_fs_new(&s.fs, o, arena, s.table, s.broker, &e);
+		r = vx_fs_new(&s.fs, o, h->list, arena, s.table, s.broker, &e);
 	if (r == 0) {
 		s.fs->sandbox = &s.sandbox;
 		vx_faults_catch(s.table);
@@ -285,9 +286,13 @@ int vx_server_try(const struct vx_options *o)
 {
 	struct vx_err e = {0};
 	struct vx_fs *fs = NULL;
-	int r = vx_fs_new(&fs, o, NULL, NULL, NULL, &e);
+	int list, r = vx_list_hold(o->source, &list, &e);
 
+	if (r == 0)
+		r = vx_fs_new(&fs, o, list, NULL, NULL, NULL, &e);
 	vx_fs_free(&fs);
+	if (list != VX_NO_LIST)
+		close(list);
 	if (r < 0)
 		fprintf(stderr, "voxfs: %s\n", e.why[0] ? e.why : strerror(-e.code));
 	return r < 0 ? EXIT_MOUNT : 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Descriptors are close-on-exec everywhere, those that we were started with too, as soon as we have forked; the four
+ * Descriptors are close-on-exec everywhere, those that we were started with too, as soon as we have forked; those
  * that a server inherits lose that before exec.
  */
 #include "fs/spawn.h"
@@ -78,7 +78,8 @@ static void hand_down(int fd)
 }
 
 /* In the child. Returns only when it fails. It inherits two places to write to, and what it was made for. */
-static void become_server(const struct vx_program *p, int questions, int news, int table, int arena, enum vx_out out)
+static void become_server(const struct vx_program *p, int questions, int news, const struct vx_legacy *l,
+			  enum vx_out out)
 {
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	sigset_t none;
@@ -86,8 +87,8 @@ static void become_server(const struct vx_program *p, int questions, int news, i
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	snprintf(text, sizeof text, "%d,%d,%d,%d,%d,%lld,%lld", questions, news, table, arena, out, (long long)p->uid,
-		 (long long)p->gid);
+	snprintf(text, sizeof text, "%d,%d,%d,%d,%d,%d,%lld,%lld", questions, news, l->table, l->arena, l->list, out,
+		 (long long)p->uid, (long long)p->gid);
 	if (setenv(VX_SERVER_ENV, text, 1) < 0 || setenv(VX_DIRECTORY_ENV, p->cwd, 1) < 0 || chdir("/") < 0)
 		return;
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0)
@@ -95,12 +96,13 @@ static void become_server(const struct vx_program *p, int questions, int news, i
 	close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
 	hand_down(questions);
 	hand_down(news);
-	hand_down(table);
-	hand_down(arena);
+	hand_down(l->table);
+	hand_down(l->arena);
+	hand_down(l->list);
 	fexecve(p->fd, p->argv, environ);
 }
 
-int vx_child_start(struct vx_child *c, const struct vx_program *p, int table, int arena, enum vx_out out,
+int vx_child_start(struct vx_child *c, const struct vx_program *p, const struct vx_legacy *l, enum vx_out out,
 		   struct vx_err *e)
 {
 	int q[2] = {-1, -1}, n[2] = {-1, -1};
@@ -110,7 +112,7 @@ int vx_child_start(struct vx_child *c, const struct vx_program *p, int table, in
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, n) == 0)
 		pid = fork();
 	if (pid == 0) {
-		become_server(p, q[1], n[1], table, arena, out);
+		become_server(p, q[1], n[1], l, out);
 		_exit(127);
 	}
 	if (pid < 0)

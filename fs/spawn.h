@@ -33,7 +33,12 @@ struct vx_child {
 	uint64_t served_since_ns;
 };
 
-int vx_child_start(struct vx_child *c, const struct vx_program *p, int table, int arena, enum vx_out out,
+/* What the keeper holds and every server is given. */
+struct vx_legacy {
+	int table, arena, list; /* -1: there is none */
+};
+
+int vx_child_start(struct vx_child *c, const struct vx_program *p, const struct vx_legacy *l, enum vx_out out,
 		   struct vx_err *e);
 /* After its death. */
 void vx_child_done(struct vx_child *c);

@@ -75,7 +75,7 @@ static int open_all(const struct vx_fs *fs, struct vx_sources *to, struct vx_err
 	struct vx_source_spec spec = {
 	    .name = fs->opt->name, .cloudpath = fs->opt->source, .fill_missing = fs->opt->fill_missing};
 	json_t *root;
-	int r = vx_list_load(fs->opt->source, fs->table, &root, e);
+	int r = vx_list_load(fs->list, fs->opt->source, &root, e);
 
 	if (r < 0)
 		return r;

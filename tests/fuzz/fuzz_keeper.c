@@ -111,7 +111,7 @@ void vx_program_done(struct vx_program *p)
 {
 }
 
-int vx_child_start(struct vx_child *c, const struct vx_program *p, int table, int arena, enum vx_out out,
+int vx_child_start(struct vx_child *c, const struct vx_program *p, const struct vx_legacy *l, enum vx_out out,
 		   struct vx_err *e)
 {
 	int q[2], n[2], alive = 0;
@@ -351,8 +351,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct keeper k = {.o = &o,
 			   .program.fd = -1,
 			   .mounted.fd = -1,
-			   .table = -1,
-			   .rw = -1,
+			   .legacy = {.table = -1, .arena = -1, .list = -1},
 			   .ro = -1,
 			   .signals = -1,
 			   .report = -2,

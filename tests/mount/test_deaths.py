@@ -245,6 +245,15 @@ def test_source_vanishes(t):
     equal(m.stats("server.starts"), 3)
 
 
+def held_list(pid):
+    """The list of volumes as a server has it, open for writing."""
+    folder = "/proc/%d/fd" % pid
+    for n in os.listdir(folder):
+        if "voxfs-list" in os.readlink(os.path.join(folder, n)):
+            return os.open(os.path.join(folder, n), os.O_RDWR)
+    raise AssertionError("the server has no list")
+
+
 def test_list_changes(t):
     """The list of volumes is what it was when the mount was made: boxes of one volume are never taken for another's."""
     a, b = t.volume(seed=1, **VOLUME), t.volume(seed=2, **VOLUME)
@@ -270,6 +279,10 @@ def test_list_changes(t):
         m.check(box(3), volume=v, name=name)
     equal(os.pread(fd, 1 << 20, 0), a.bytes(box(1)))
     os.close(fd)
+    held = held_list(m.stats("server.pid"))  # nor can a server tell the next one another list
+    fails(errno.EPERM, os.write, held, b"{}")
+    fails(errno.EPERM, os.ftruncate, held, 0)
+    os.close(held)
     equal(sorted(n for n in os.listdir(m.path) if not n.startswith(".")), ["a", "b"])
 
 
