@@ -213,7 +213,7 @@ static void list_volume(const struct vx_fs *fs, const struct vx_view *dir,
 		snprintf(name, sizeof name, "mip%u", m);
 		list_one(fs, dir, name, f, ctx);
 	}
-	vx_cache_each_ready(fs->cache, dir->src, dir->mip, gather, &r);
+	vx_cache_each_whole(fs->cache, dir->src, dir->mip, gather, &r);
 	for (size_t i = 0; i < r.n; i++)
 		list_resident(dir, &r.at[i], f, ctx);
 	free(r.at);

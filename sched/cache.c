@@ -122,7 +122,7 @@ void vx_cache_drop_locked(struct vx_cache *c, struct vx_cbox *b)
 	free(b);
 }
 
-void vx_cache_each_ready(struct vx_cache *c, const struct vx_source *src, unsigned mip,
+void vx_cache_each_whole(struct vx_cache *c, const struct vx_source *src, unsigned mip,
 			 void (*f)(void *ctx, const struct vx_box *box, uint64_t bytes), void *ctx)
 {
 	VX_LOCK_SCOPE(&c->mtx);
@@ -130,7 +130,7 @@ void vx_cache_each_ready(struct vx_cache *c, const struct vx_source *src, unsign
 		for (struct vx_link *l = c->boxes[i].next; l != &c->boxes[i]; l = l->next) {
 			struct vx_cbox *b = vx_list_entry(l, struct vx_cbox, in_table);
 
-			if (b->src == src && b->mip == mip && b->state == VX_BOX_READY)
+			if (b->src == src && b->mip == mip && (b->state == VX_BOX_READY || b->state == VX_BOX_DYING))
 				f(ctx, &b->box, b->bytes);
 		}
 }

@@ -82,8 +82,8 @@ struct vx_cbox *vx_cache_add_locked(struct vx_cache *c, struct vx_source *src, u
 				    uint64_t bytes);
 /* Forgets an EMPTY box. */
 void vx_cache_drop_locked(struct vx_cache *c, struct vx_cbox *b);
-/* Calls `f` for each READY box of a scale, for listings. */
-void vx_cache_each_ready(struct vx_cache *c, const struct vx_source *src, unsigned mip,
+/* Calls `f` for each box of a scale that is whole, for listings: most that are being looked at (DYING) stay. */
+void vx_cache_each_whole(struct vx_cache *c, const struct vx_source *src, unsigned mip,
 			 void (*f)(void *ctx, const struct vx_box *box, uint64_t bytes), void *ctx);
 
 /* ---- space ---- */

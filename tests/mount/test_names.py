@@ -117,10 +117,12 @@ def test_listing_of_many(t):
     v = t.volume(size=(64, 64, 16), chunk=(64, 64, 16))
     m = t.mount(v)
     n = t.scaled(700, 150)
-    for i in range(n):
-        x, y = i % 60, i // 60
-        m.read(((x, x + 1), (y, y + 1), (0, 1)))
+    boxes = [((i % 60, i % 60 + 1), (i // 60, i // 60 + 1), (0, 1)) for i in range(n)]
+    for box in boxes:
+        m.read(box)
     names = os.listdir(os.path.dirname(m.file("all.raw")))
+    want = {os.path.basename(m.file(b)) for b in boxes} | {"all.raw", "info.json"}
+    equal(sorted(want - set(names)), [], "entries left out")
     equal(len(names), n + 2, "entries")
     equal(len(set(names)), n + 2, "different entries")
 

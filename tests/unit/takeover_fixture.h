@@ -133,7 +133,7 @@ static inline unsigned check_residents(void)
 
 	for (x.vol = 0; x.vol < r.nvols; x.vol++, n += x.n) {
 		x.n = 0;
-		vx_cache_each_ready(r.cache, r.src[x.vol], 0, note_box, &x);
+		vx_cache_each_whole(r.cache, r.src[x.vol], 0, note_box, &x);
 		for (unsigned i = 0; i < x.n; i++) {
 			struct vxr_open o;
 
