@@ -124,14 +124,19 @@ static CURLcode perform(struct vx_asker *a, CURL *easy)
 	return code;
 }
 
-/* Only the host of a URL is told: its query may hold secrets. */
+/* Only the host of a URL is told: user, password and query are secrets. */
 static int explain(const struct vx_ask *q, CURLcode code, const struct said *s, struct vx_err *e)
 {
-	const char *host = strstr(q->url, "://");
+	const char *host = strstr(q->url, "://"), *at;
 	int len;
 
 	host = host ? host + 3 : q->url;
-	len = (int)strcspn(host, "/?@");
+	len = (int)strcspn(host, "/?#");
+	at = memrchr(host, '@', (size_t)len);
+	if (at) {
+		len -= (int)(at + 1 - host);
+		host = at + 1;
+	}
 	if (s->too_long)
 		return vx_fail(e, -EBADMSG, "%.*s answers a request for credentials with too many bytes", len, host);
 	return vx_fail(e, code == CURLE_OUT_OF_MEMORY ? -ENOMEM : -EHOSTUNREACH,

@@ -57,7 +57,9 @@ int vx_oauth_parse(const char *text, int64_t now, struct vx_token **ret, struct 
 /* Where keys may be sent: never in the clear, but to this machine. */
 static bool is_token_uri(const char *uri)
 {
-	return strncasecmp(uri, "https://", 8) == 0 || strncasecmp(uri, "http://127.0.0.1:", 17) == 0;
+	/* What stands before an @ is no host. */
+	return !strchr(uri, '@') &&
+	       (strncasecmp(uri, "https://", 8) == 0 || strncasecmp(uri, "http://127.0.0.1:", 17) == 0);
 }
 
 static int ask_token(struct vx_tokens *ts, const char *uri, const char *body, struct vx_token **ret, struct vx_err *e)

@@ -158,8 +158,5 @@ int vx_creds_http(struct vx_tokens *ts, const char *host, struct vx_token **ret,
 			r = from_file(host, i < 2 ? whole : bare, i % 2, ret, e);
 	if (r == -ENOENT)
 		r = from_netrc(name, ret, e);
-	if (r != -ENOENT)
-		return r;
-	*ret = vx_token_new(VX_TOKEN_NONE);
-	return *ret ? 0 : vx_fail(e, -ENOMEM, "out of memory");
+	return r != -ENOENT ? r : vx_token_first(NULL, 0, ts, host, ret, e);
 }

@@ -75,11 +75,12 @@ static int write_entry(struct vx_dc_op *op, int fd)
 /* Gets `charge` bytes of the limit, making room where needed, unless another process is about it. */
 static int reserve(struct vx_diskcache *dc, uint64_t charge)
 {
-	int r = vx_dc_reserve(dc, charge);
 	unsigned rounds = 0;
+	int r;
 
 	if (charge > dc->limit / 2)
 		return -ENOSPC;
+	r = vx_dc_reserve(dc, charge);
 	/* The second, because the first may have been under way, with less in mind. */
 	while ((r == -ENOSPC || r == -ENODATA) && !dc->quit) {
 		if (!dc->evict.active && (rounds++ == 2 || !vx_dc_evict_begin(dc, charge)))

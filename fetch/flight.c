@@ -10,6 +10,7 @@
 #include "base/ledger.h"
 
 #include <string.h>
+#include <strings.h>
 
 #define RECOVERIES 3
 
@@ -80,18 +81,6 @@ static void rest(struct vx_fetcher *f, struct vx_transfer *t, uint64_t wait_ms)
 	f->queued++;
 }
 
-/* How long all retries of one request wait together: for so long a host may be away without being given up. */
-static uint64_t grace_ns(const struct vx_fetcher *f)
-{
-	uint64_t sum = 0, wait = f->policy.first_ms;
-
-	for (unsigned i = 1; i < f->policy.tries && i < 64; i++) {
-		sum += vx_min_u64(wait, f->policy.max_ms);
-		wait = vx_min_u64(2 * wait, f->policy.max_ms);
-	}
-	return sum * VX_MS;
-}
-
 /* What the end of an attempt tells of its host. */
 static void learn(struct vx_fetcher *f, struct vx_attempt *a, enum vx_fault fault)
 {
@@ -106,7 +95,7 @@ static void learn(struct vx_fetcher *f, struct vx_attempt *a, enum vx_fault faul
 	case VX_FAULT_RESOLVE:
 	case VX_FAULT_CONNECT:
 	case VX_FAULT_CONNECT_TIME:
-		vx_breaker_bad(&h->breaker, a->begun_ns, f->now_ns, grace_ns(f));
+		vx_breaker_bad(&h->breaker, a->begun_ns, f->now_ns, vx_retry_grace_ms(&f->policy) * VX_MS);
 		a->probe = false;
 		return;
 	default:
@@ -214,7 +203,7 @@ static int launch(struct vx_fetcher *f, struct vx_transfer *t, struct vx_attempt
 	}
 	/* Beside a connection that may be stuck; without TLS none carries two requests anyway. */
 	curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT,
-			 a != &t->attempts[0] && strncmp(t->store->host->origin, "https:", 6) == 0 ? 1L : 0L);
+			 a != &t->attempts[0] && strncasecmp(t->store->host->origin, "https:", 6) == 0 ? 1L : 0L);
 	f->running_count++;
 	f->active++;
 	t->store->host->running++;

@@ -84,7 +84,11 @@ int vx_jwt_make(const json_t *account, const char *token_uri, int64_t now, char 
 		return vx_fail(e, -EACCES, "the private_key of a service account is no RSA key");
 	signature = sign(key, text);
 	EVP_PKEY_free(key);
-	if (!signature || asprintf(ret, "%s.%s", text, signature) < 0)
+	if (!signature)
 		return vx_fail(e, -EACCES, "the private_key of a service account does not sign");
+	if (asprintf(ret, "%s.%s", text, signature) < 0) {
+		*ret = NULL;
+		return vx_fail(e, -ENOMEM, "out of memory");
+	}
 	return 0;
 }

@@ -45,12 +45,29 @@ static int status_code(int status)
 	}
 }
 
+/* The longest wait behind try `tries`. */
+static uint64_t whole_wait_ms(const struct vx_retry_policy *p, unsigned tries)
+{
+	uint64_t whole = vx_min_u64(p->first_ms, p->max_ms);
+
+	for (unsigned i = 1; i < tries && whole < p->max_ms; i++)
+		whole = whole > p->max_ms / 2 ? p->max_ms : whole * 2;
+	return whole;
+}
+
+uint64_t vx_retry_grace_ms(const struct vx_retry_policy *p)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 1; i < p->tries; i++)
+		sum += whole_wait_ms(p, i);
+	return sum;
+}
+
 static uint64_t wait_ms(const struct vx_retry_policy *p, const struct vx_failure *f, uint64_t random)
 {
-	uint64_t whole = vx_min_u64(p->first_ms, p->max_ms), half;
+	uint64_t whole = whole_wait_ms(p, f->tries), half;
 
-	for (unsigned i = 1; i < f->tries && whole < p->max_ms; i++)
-		whole = whole > p->max_ms / 2 ? p->max_ms : whole * 2;
 	half = whole / 2;
 	whole = whole - half + random % (half + 1);
 	return vx_max_u64(whole, f->retry_after_ms);

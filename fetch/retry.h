@@ -57,6 +57,9 @@ struct vx_verdict {
 	int code;         /* negative errno, when not again */
 };
 
+/* How long all retries of one request wait together, at most: for so long a host may be away without being given up. */
+uint64_t vx_retry_grace_ms(const struct vx_retry_policy *p);
+
 struct vx_verdict vx_retry_decide(const struct vx_retry_policy *p, const struct vx_failure *f, uint64_t random);
 
 /* The errno of a failure that is not tried again. */

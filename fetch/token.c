@@ -3,6 +3,7 @@
  * the old one meanwhile), and after a store has refused one.
  */
 #include "fetch/token.h"
+#include "fetch/secret.h"
 
 #include "base/ledger.h"
 #include "fetch/ask.h"
@@ -44,13 +45,6 @@ struct vx_tokens {
 
 /* --- tokens --- */
 
-static void wipe(char *s)
-{
-	if (s)
-		explicit_bzero(s, strlen(s));
-	free(s);
-}
-
 struct vx_token *vx_token_new(enum vx_token_kind kind)
 {
 	struct vx_token *t = calloc(1, sizeof *t);
@@ -85,12 +79,12 @@ void vx_token_put(struct vx_token *t)
 {
 	if (!t || --t->refs > 0)
 		return;
-	wipe(t->name);
-	wipe(t->secret);
-	wipe(t->session);
+	vx_secret_wipe(&t->name);
+	vx_secret_wipe(&t->secret);
+	vx_secret_wipe(&t->session);
 	free(t->region);
 	for (char **h = t->headers; h && *h; h++)
-		wipe(*h);
+		vx_secret_wipe(h);
 	free(t->headers);
 	free(t);
 }
@@ -237,7 +231,7 @@ int vx_ask(struct vx_tokens *ts, const struct vx_ask *q, char **ret_text, int *r
 	int r = vx_asker_ask(ts->asker, q, ret_text, ret_status, e);
 
 	for (int tries = 1; tries < ASK_TRIES && r == 0 && (*ret_status == 429 || *ret_status >= 500); tries++) {
-		wipe(*ret_text);
+		vx_secret_wipe(ret_text);
 		vx_asker_pause(ts->asker, ASK_PAUSE_MS << tries);
 		r = vx_asker_ask(ts->asker, q, ret_text, ret_status, e);
 	}

@@ -270,14 +270,6 @@ int vx_json_real(const struct vx_json *j, double *ret, struct vx_err *e)
 	return 0;
 }
 
-int vx_json_bool(const struct vx_json *j, bool *ret, struct vx_err *e)
-{
-	if (!json_is_boolean(j->value))
-		return wrong_kind(j, "true or false", e);
-	*ret = json_is_true(j->value);
-	return 0;
-}
-
 int vx_json_no_others(const struct vx_json *object, const char *const *known, struct vx_err *e)
 {
 	const char *key;
