@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Mutexes with ranks. A thread may only take a lock of higher rank than those it holds; debug and
  * sanitizer builds check it at each lock. The table below is the lock order of the whole program.
+ *
+ * Plain mutexes have no rank. Innermost, with nothing locked under them: arena/table (free slots), fs/broker (a
+ * question, until the keeper has answered), fs/session (the state of its threads), fs/lazy (what a reader does),
+ * fetch/account (the last digest). Outside the whole table: fs/handle, under which stats.json may be made anew.
  */
 #ifndef VX_BASE_LOCK_H
 #define VX_BASE_LOCK_H
@@ -13,7 +17,6 @@
 #define VX_LOCK_RANKS(X)                                                    \
 	X(FS_PENDING, 10, "requests not answered yet (fs/pending)")         \
 	X(FS_NODES, 20, "node table (fs/node)")                             \
-	X(FS_NOTIFY, 25, "queue of kernel notifications (fs/notify)")       \
 	X(CACHE, 30, "boxes, chunks, budget, eviction order (sched/cache)") \
 	X(ARENA, 35, "objects made ahead of need (arena/reserve)")          \
 	X(ENGINE, 40, "jobs, tasks and their queues (sched/engine)")        \
