@@ -164,7 +164,7 @@ static const struct option {
     {"missing", CHOICE, F(fill_missing), missing_words, 0, 0, "a chunk that is not there is: error (default), fill"},
     {"zerocopy", CHOICE, F(zerocopy), zerocopy_words, 0, 0, "auto (default), passthrough (or fail), off"},
     {"warm", BYTES, F(warm), NULL, 0, (uint64_t)1 << 62,
-     "touch this much free memory in the background after start: " BYTE_WORDS
+     "hold up to this much of the unused cache ready, touched in the background: " BYTE_WORDS
      " (default: a quarter of cache; all of it on a virtual machine)"},
     {"policy", CHOICE, F(policy), policy_words, 0, 0, "order of chunks: affinity (default), morton, fifo"},
     {"tries", COUNT, F(tries), NULL, 1, 100, "attempts at each request to a remote store (default 5)"},
@@ -186,7 +186,8 @@ static const struct option {
     {"gid", GROUP, F(gid), NULL, 0, 0, "their group: a name or a number"},
     {"umask", OCTAL, F(umask), NULL, 0, 0777, "permissions that files and directories lack, octal (default 0)"},
     {"runas", TEXT, F(runas), NULL, 0, 0,
-     "USER[:GROUP] as whom the server works when root mounts (default: voxfs, nobody, or who can read the source)"},
+     "USER[:GROUP] as whom the server works when root mounts (default: voxfs, else nobody, else an owner of what it\n"
+     "                  must read: local sources, credentials and certificates, the disk cache)"},
     {"sandbox_probe", HIDDEN_SWITCH, F(sandbox_probe), NULL, 0, 0, ""},
     {"debug", SWITCH, F(debug), NULL, 0, 0, "log more"},
     {"ro", ACCEPTED, 0, NULL, 0, 0, "the mount is always read-only"},
