@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Where credentials and certificates lie: the one list of them, for a sandbox. What creds_aws.c, creds_gs.c,
- * creds_http.c and vx_trust read must be here. Pure but for the environment, any thread.
+ * Where credentials lie, and certificates that a variable names: the one list of them, for a sandbox. What creds_aws.c,
+ * creds_gs.c, creds_http.c and vx_trust read must be here; the system's own certificates are anybody's. Pure but for the environment, any thread.
  */
 #include "fetch/fetch.h"
 #include "fetch/secret.h"
@@ -45,7 +45,4 @@ void vx_fetch_secret_places(const char *url, void (*tell)(void *ctx, const char 
 		if (path)
 			tell(ctx, path);
 	}
-	tell(ctx, "/etc/ssl");
-	tell(ctx, "/usr/share/ca-certificates");
-	tell(ctx, "/usr/local/share/ca-certificates");
 }

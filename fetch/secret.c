@@ -41,17 +41,30 @@ static int read_all(int fd, const char *path, char **ret, struct vx_err *e)
 	return 0;
 }
 
+/* What lies where we may not even look was not there when our user was chosen. */
+static bool is_out_of_sight(const char *path)
+{
+	VX_AUTO_FREE char *folder = strdup(path);
+	char *slash = folder ? strrchr(folder, '/') : NULL;
+
+	if (!slash || slash == folder)
+		return false;
+	*slash = 0;
+	return access(folder, X_OK) < 0 && errno == EACCES;
+}
+
 int vx_secret_read(const char *path, char **ret, struct vx_err *e)
 {
 	VX_AUTO_CLOSE int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+	int code = errno;
 
 	*ret = NULL;
 	if (!path)
 		return -ENOENT;
-	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+	if (fd < 0 && (code == ENOENT || code == ENOTDIR || (code == EACCES && is_out_of_sight(path))))
 		return vx_fail(e, -ENOENT, "there is no file %s", path);
 	if (fd < 0)
-		return vx_fail(e, -EACCES, "%s: %s", path, strerrordesc_np(errno));
+		return vx_fail(e, -EACCES, "%s: %s", path, strerrordesc_np(code));
 	return read_all(fd, path, ret, e);
 }
 

@@ -127,3 +127,16 @@ def test_mounted_by_an_ordinary_user(t):
     fails(errno.EACCES, os.listdir, m.path)
     m.process.terminate()
     m.finish()
+
+
+@needs("root")
+def test_remote_source_needs_no_privileges(t):
+    """The system's certificates are anybody's, and the keys that lie beside them nobody's."""
+    t.env["HOME"] = t.name("home")
+    os.mkdir(t.env["HOME"])
+    m, _ = t.mount_http(t.volume(**VOLUME))
+    s = m.stats("server.pid")
+    with open("/proc/%d/status" % s) as f:
+        uids = [line.split()[1:] for line in f if line.startswith("Uid:")][0]
+    equal(uids, [str(NOBODY)] * 4, "the server's user")
+    m.check(BOX)
