@@ -28,7 +28,18 @@ static int open_below(struct vx_opening *o, const char *dir, const char *below, 
 	return path && full ? open_node(o, path, full, v3, e) : vx_fail(e, -ENOMEM, "no memory");
 }
 
-/* The same for one of several: what is wrong with it alone spares the others. */
+/* What is wrong with one of several spares the others: it is told, and `first` remembers it. */
+static int spare_others(const struct vx_opening *o, int r, struct vx_err *first, const struct vx_err *e)
+{
+	if (r >= 0 || !vx_opening_may_go_on(r))
+		return r;
+	vx_log(VX_LOG_WARN, "%s: %s", o->name, e->why);
+	if (!first->code)
+		*first = *e;
+	return 0;
+}
+
+/* One of several, all of which should be there. */
 static int open_one_of(struct vx_opening *o, const char *dir, const char *below, const char *name, const char *own,
 		       bool v3, struct vx_err *first, struct vx_err *e)
 {
@@ -36,12 +47,7 @@ static int open_one_of(struct vx_opening *o, const char *dir, const char *below,
 
 	if (r == 0)
 		r = vx_fail(e, -ENODATA, "%s%s%s is not there", dir, dir[0] ? "/" : "", below);
-	if (r > 0 || !vx_opening_may_go_on(r))
-		return r;
-	vx_log(VX_LOG_WARN, "%s: %s", o->name, e->why);
-	if (!first->code)
-		*first = *e;
-	return 0;
+	return spare_others(o, r, first, e);
 }
 
 /* ---- arrays ---- */
@@ -246,7 +252,29 @@ static int open_images(struct vx_opening *o, const char *dir, const char *name, 
 	return r < 0 ? r : 1;
 }
 
-/* bioformats2raw: the series that its OME group lists, or 0, 1, ... */
+/* 0, 1, ... up to the first that is not there: how many were opened. */
+static int open_numbered(struct vx_opening *o, const char *dir, const char *name, bool v3, struct vx_err *first,
+			 struct vx_err *e)
+{
+	int n = 0;
+
+	for (unsigned i = 0; i < BIOFORMATS_MAX; i++) {
+		char number[16];
+		int r;
+
+		snprintf(number, sizeof number, "%u", i);
+		r = open_below(o, dir, number, name, number, v3, e);
+		if (r == 0)
+			break;
+		r = spare_others(o, r, first, e);
+		if (r < 0)
+			return r;
+		n += r > 0;
+	}
+	return n;
+}
+
+/* bioformats2raw: the series that its OME group lists; all that there are where it does not, or cannot be read. */
 static int open_bioformats(struct vx_opening *o, const char *dir, const char *name, bool v3, struct vx_err *e)
 {
 	VX_AUTO_FREE char *at = vx_path_join(dir, "OME");
@@ -254,31 +282,17 @@ static int open_bioformats(struct vx_opening *o, const char *dir, const char *na
 	struct vx_err first = {0};
 	int r = at ? read_attributes(o, at, v3, &list, e) : vx_fail(e, -ENOMEM, "no memory");
 
-	for (unsigned i = 0; r >= 0 && !list.parts.n && i < BIOFORMATS_MAX; i++) {
-		struct vx_ome one = {0};
-		VX_AUTO_FREE char *image = NULL;
-		char number[16];
-
-		snprintf(number, sizeof number, "%u", i);
-		image = vx_path_join(dir, number);
-		r = image ? read_attributes(o, image, v3, &one, e) : vx_fail(e, -ENOMEM, "no memory");
-		vx_ome_free(&one);
-		if (r <= 0 && (r == 0 || vx_opening_may_go_on(r)))
-			break;
-		if (r > 0)
-			r = open_below(o, dir, number, name, number, v3, e);
-		if (r < 0 && !vx_opening_may_go_on(r))
-			break;
-		r = 0;
-	}
-	if (r >= 0 && list.parts.n)
-		r = open_parts(o, dir, name, "", &list.parts, v3, &first, e);
-	vx_ome_free(&list);
 	if (r < 0)
-		return r;
-	return o->to->n > o->before ? 1
-	       : first.code         ? vx_fail(e, first.code, "%s", first.why)
-				    : vx_fail(e, -ENOENT, "%s: no image of the series is there", o->name);
+		vx_fail_prefix(e, "%s", at ? at : dir);
+	r = spare_others(o, r, &first, e);
+	if (r >= 0)
+		r = list.parts.n ? open_parts(o, dir, name, "", &list.parts, v3, &first, e)
+				 : open_numbered(o, dir, name, v3, &first, e);
+	vx_ome_free(&list);
+	if (r != 0)
+		return r < 0 ? r : 1;
+	return first.code ? vx_fail(e, first.code, "%s", first.why)
+			  : vx_fail(e, -ENOENT, "%s: no image of the series is there", o->name);
 }
 
 /* Arrays that consolidated metadata lists; `document` is the group's own in version 3. */
@@ -386,10 +400,12 @@ static int open_node2(struct vx_opening *o, const char *dir, const char *name, s
 	r = read_attributes(o, dir, false, &ome, e);
 	if (r == 0)
 		r = vx_opening_read(o, dir, ".zgroup", &text, e);
+	if (r == -ENODATA)
+		return 0;
 	if (r >= 0)
 		r = open_group(o, dir, name, &ome, NULL, false, e);
 	vx_ome_free(&ome);
-	return r == -ENODATA ? 0 : r;
+	return r;
 }
 
 static int open_node(struct vx_opening *o, const char *dir, const char *name, bool v3, struct vx_err *e)
@@ -413,6 +429,11 @@ int vx_open_zarr(struct vx_opening *o, struct vx_err *e)
 	if (r == 0 && o->path.format != VX_ZARR3)
 		r = open_node(o, "", "", false, e);
 	if (r < 0 && strncmp(e->why, vx_store_url(o->store), strlen(vx_store_url(o->store))))
-		return vx_fail_prefix(e, "%s", vx_store_url(o->store));
-	return r;
+		vx_fail_prefix(e, "%s", vx_store_url(o->store));
+	if (r != -ENODATA)
+		return r;
+	/* A group of which no array is there: perhaps it is of another format, too. */
+	if (!o->denied.code)
+		o->denied = *e;
+	return 0;
 }

@@ -133,6 +133,50 @@ def test_series_of_bioformats2raw(t):
         check(m, data[2], "v-2")
 
 
+def series(top, i, data, v3):
+    (arrays.zarr3 if v3 else arrays.zarr2)(top, "%d/0" % i, data, (3, 4, 5))
+    image = {"multiscales": [arrays.ome(["0"], "zyx")]}
+    group(top, str(i), image, v3)
+
+
+def group(top, path, attributes, v3):
+    if v3:
+        arrays.put(top, path + "/zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": {"ome": attributes}})
+    else:
+        arrays.put(top, path + "/.zattrs", attributes)
+
+
+def test_damaged_series_of_bioformats2raw(t):
+    """One that cannot be opened is named, and the others are there."""
+    data = arrays.numbers((5, 6, 7), "uint8")
+    for v3 in (False, True):
+        for listed in (False, True):
+            top = t.name("top")
+            group(top, ".", {"bioformats2raw.layout": 3}, v3)
+            if listed:
+                group(top, "OME", {"series": [str(i) for i in range(5)] + ["gone"]}, v3)
+            for i in (0, 1, 3, 4):
+                series(top, i, data, v3)
+            arrays.put(top, "1/" + ("zarr.json" if v3 else ".zattrs"), '{"multiscales": [')
+            group(top, "2", {"multiscales": [arrays.ome(["0"], "zyx")]}, v3)  # and its array is not there
+            os.remove(os.path.join(top, "3/0", "zarr.json" if v3 else ".zarray"))
+            m = t.mount(top)
+            equal(names(m), {"v-0", "v-4"})
+            check(m, data, "v-4")
+            for sentence in ("v: 1: ", "v: 2/0: it has no ", "v: 3/0: it has no ") + ("gone is not there",) * listed:
+                assert sentence in m.said(), (sentence, m.said())
+    arrays.put(top, "OME/zarr.json", '{"attributes": ')
+    m = t.mount(top)
+    equal(names(m), {"v-0", "v-4"})
+    assert "v: OME: " in m.said(), m.said()
+    for i in (0, 4):
+        os.remove(os.path.join(top, "%d/zarr.json" % i))
+    refused(t, top, "OME: ")
+    top = t.name("top")
+    arrays.put(top, ".zattrs", {"multiscales": [arrays.ome(["0"], "zyx")]})
+    refused(t, top, "0: it has no .zarray")
+
+
 def test_plain_groups(t):
     top = t.name("top")
     a, b = arrays.numbers((5, 6, 7), "float32"), arrays.numbers((6, 7), "int16")
