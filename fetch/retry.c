@@ -80,7 +80,7 @@ struct vx_verdict vx_retry_decide(const struct vx_retry_policy *p, const struct 
 
 	if (passes && f->tries < p->tries && f->retry_after_ms <= p->after_max_ms)
 		return (struct vx_verdict){.again = true, .wait_ms = wait_ms(p, f, random)};
-	return (struct vx_verdict){.code = vx_retry_code(f)};
+	return (struct vx_verdict){.again = false};
 }
 
 int vx_retry_code(const struct vx_failure *f)

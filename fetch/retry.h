@@ -25,7 +25,7 @@
 	X(UNRANGED, false, EIO,                                                                                \
 	  "the server does not do byte ranges, and the object is too large to be read whole for a part of it") \
 	X(ENCODED, false, EBADMSG, "the store packs what it sends, so that a part of it means nothing")        \
-	X(MEMORY, false, ENOMEM, "out of memory")                                                              \
+	X(MEMORY, false, ENOMEM, "no memory")                                                                  \
 	X(NO_BUCKET, false, EHOSTUNREACH, "there is no such bucket")                                           \
 	X(DOWN, false, EHOSTUNREACH, "the host has not answered for a while and is asked only now and then")   \
 	X(CANCELLED, false, ECANCELED, "the request was cancelled")                                            \
@@ -54,7 +54,6 @@ struct vx_failure {
 struct vx_verdict {
 	bool again;
 	uint64_t wait_ms; /* when again */
-	int code;         /* negative errno, when not again */
 };
 
 /* How long all retries of one request wait together, at most: for so long a host may be away without being given up. */

@@ -17,6 +17,11 @@ static struct vx_verdict decide(enum vx_fault fault, int status, unsigned tries)
 	return vx_retry_decide(&policy, &f, 7);
 }
 
+static int code_of(enum vx_fault fault, int status)
+{
+	return vx_retry_code(&(struct vx_failure){.fault = fault, .status = status, .tries = 1});
+}
+
 START_TEST(statuses_that_pass)
 {
 	static const int statuses[] = {408, 429, 500, 502, 503, 504, 507, 599};
@@ -25,7 +30,7 @@ START_TEST(statuses_that_pass)
 		ck_assert(decide(VX_FAULT_STATUS, statuses[i], 1).again);
 		ck_assert(decide(VX_FAULT_STATUS, statuses[i], 3).again);
 		ck_assert(!decide(VX_FAULT_STATUS, statuses[i], 4).again);
-		ck_assert_int_eq(decide(VX_FAULT_STATUS, statuses[i], 4).code, -EIO);
+		ck_assert_int_eq(code_of(VX_FAULT_STATUS, statuses[i]), -EIO);
 	}
 }
 END_TEST
@@ -42,7 +47,7 @@ START_TEST(statuses_that_stay)
 
 	for (size_t i = 0; i < VX_ARRAY_LEN(cases); i++) {
 		ck_assert(!decide(VX_FAULT_STATUS, cases[i].status, 1).again);
-		ck_assert_int_eq(decide(VX_FAULT_STATUS, cases[i].status, 1).code, cases[i].code);
+		ck_assert_int_eq(code_of(VX_FAULT_STATUS, cases[i].status), cases[i].code);
 	}
 }
 END_TEST
@@ -73,7 +78,7 @@ START_TEST(faults)
 	for (size_t i = 0; i < VX_ARRAY_LEN(cases); i++) {
 		ck_assert_int_eq(decide(cases[i].fault, 200, 1).again, cases[i].again);
 		ck_assert(!decide(cases[i].fault, 200, 4).again);
-		ck_assert_int_eq(decide(cases[i].fault, 200, 4).code, cases[i].code);
+		ck_assert_int_eq(code_of(cases[i].fault, 200), cases[i].code);
 		ck_assert_uint_gt(strlen(vx_fault_text(cases[i].fault)), 0);
 	}
 }
@@ -120,7 +125,7 @@ START_TEST(retry_after_is_honoured_within_bounds)
 	ck_assert_uint_eq(vx_retry_decide(&policy, &f, 0).wait_ms, 60000);
 	f.retry_after_ms = 60001;
 	ck_assert(!vx_retry_decide(&policy, &f, 0).again);
-	ck_assert_int_eq(vx_retry_decide(&policy, &f, 0).code, -EIO);
+	ck_assert_int_eq(vx_retry_code(&f), -EIO);
 	f.retry_after_ms = 1;
 	ck_assert_uint_ge(vx_retry_decide(&policy, &f, 0).wait_ms, 50);
 }
