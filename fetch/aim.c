@@ -7,6 +7,7 @@
 #include "fetch/aim.h"
 
 #include "base/limits.h"
+#include "fetch/secret.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -84,17 +85,17 @@ static bool use_token(struct vx_attempt *a, const char *region, const struct vx_
 void vx_trust(CURL *easy)
 {
 	static const char *const files[] = {"CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "AWS_CA_BUNDLE"};
-	const char *dir = getenv("SSL_CERT_DIR");
+	const char *dir = vx_env("SSL_CERT_DIR");
 
 	for (size_t i = 0; i < VX_ARRAY_LEN(files); i++) {
-		const char *file = getenv(files[i]);
+		const char *file = vx_env(files[i]);
 
-		if (file && file[0]) {
+		if (file) {
 			curl_easy_setopt(easy, CURLOPT_CAINFO, file);
 			break;
 		}
 	}
-	if (dir && dir[0])
+	if (dir)
 		curl_easy_setopt(easy, CURLOPT_CAPATH, dir);
 }
 
@@ -112,6 +113,6 @@ int vx_aim(struct vx_attempt *a, const struct vx_aim *w, const struct vx_token *
 	curl_easy_setopt(a->easy, CURLOPT_USERNAME, NULL);
 	curl_easy_setopt(a->easy, CURLOPT_PASSWORD, NULL);
 	if ((t && !use_token(a, w->region, t)) || curl_easy_setopt(a->easy, CURLOPT_URL, w->url) != CURLE_OK)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	return 0;
 }

@@ -19,18 +19,6 @@
 #define METADATA_MS 1000L
 #define MAX_VALUE 4096
 
-static int out_of_memory(struct vx_err *e)
-{
-	return vx_fail(e, -ENOMEM, "out of memory");
-}
-
-static const char *env(const char *name)
-{
-	const char *v = getenv(name);
-
-	return v && v[0] ? v : NULL;
-}
-
 /* Takes what it is given, also on failure. */
 static int make_keys(char *id, char *secret, char *session, struct vx_token **ret, struct vx_err *e)
 {
@@ -40,7 +28,7 @@ static int make_keys(char *id, char *secret, char *session, struct vx_token **re
 		vx_secret_wipe(&id);
 		vx_secret_wipe(&secret);
 		vx_secret_wipe(&session);
-		return out_of_memory(e);
+		return vx_no_memory(e);
 	}
 	t->name = id;
 	t->secret = secret;
@@ -85,8 +73,8 @@ static int from_common_file(struct vx_tokens *ts, const char *bucket, struct vx_
 
 static int from_env(struct vx_tokens *ts, const char *bucket, struct vx_token **ret, struct vx_err *e)
 {
-	const char *id = env("AWS_ACCESS_KEY_ID"), *secret = env("AWS_SECRET_ACCESS_KEY");
-	const char *session = env("AWS_SESSION_TOKEN");
+	const char *id = vx_env("AWS_ACCESS_KEY_ID"), *secret = vx_env("AWS_SECRET_ACCESS_KEY");
+	const char *session = vx_env("AWS_SESSION_TOKEN");
 
 	if (!id || !secret)
 		return -ENOENT;
@@ -97,9 +85,9 @@ static int from_env(struct vx_tokens *ts, const char *bucket, struct vx_token **
 
 static const char *profile_name(void)
 {
-	const char *p = env("AWS_PROFILE");
+	const char *p = vx_env("AWS_PROFILE");
 
-	return p ? p : env("AWS_DEFAULT_PROFILE") ? env("AWS_DEFAULT_PROFILE") : "default";
+	return p ? p : vx_env("AWS_DEFAULT_PROFILE") ? vx_env("AWS_DEFAULT_PROFILE") : "default";
 }
 
 static int read_file(const char *variable, const char *home, char **ret, struct vx_err *e)
@@ -175,7 +163,7 @@ static int from_profile(struct vx_tokens *ts, const char *bucket, struct vx_toke
 			    "the AWS profile '%s' gets its keys by %s, which voxfs does not do: put keys into the "
 			    "environment, as `aws configure export-credentials` prints them",
 			    profile, other_ways[i]);
-	if (env("AWS_PROFILE") && !(keys && vx_ini_has(keys, profile)) && !(config && vx_ini_has(config, section)))
+	if (vx_env("AWS_PROFILE") && !(keys && vx_ini_has(keys, profile)) && !(config && vx_ini_has(config, section)))
 		return vx_fail(e, -EACCES, "AWS_PROFILE names the profile '%s', which is in no AWS file", profile);
 	return -ENOENT;
 }
@@ -230,16 +218,16 @@ static int refused(const char *who, int status, struct vx_err *e)
 
 static int from_web_identity(struct vx_tokens *ts, const char *bucket, struct vx_token **ret, struct vx_err *e)
 {
-	const char *role = env("AWS_ROLE_ARN"), *name = env("AWS_ROLE_SESSION_NAME"), *region = env("AWS_REGION");
-	const char *sts = env("AWS_ENDPOINT_URL_STS");
+	const char *role = vx_env("AWS_ROLE_ARN"), *name = vx_env("AWS_ROLE_SESSION_NAME");
+	const char *region = vx_env("AWS_REGION"), *sts = vx_env("AWS_ENDPOINT_URL_STS");
 	VX_AUTO_SECRET char *token = NULL, *body = NULL, *text = NULL;
 	char url[512];
 	char *r_role, *r_token;
 	int r, status;
 
-	if (!role || !env("AWS_WEB_IDENTITY_TOKEN_FILE"))
+	if (!role || !vx_env("AWS_WEB_IDENTITY_TOKEN_FILE"))
 		return -ENOENT;
-	r = vx_secret_read(env("AWS_WEB_IDENTITY_TOKEN_FILE"), &token, e);
+	r = vx_secret_read(vx_env("AWS_WEB_IDENTITY_TOKEN_FILE"), &token, e);
 	if (r < 0)
 		return r == -ENOENT ? vx_fail(e, -EACCES, "AWS_WEB_IDENTITY_TOKEN_FILE names no file") : r;
 	token[strcspn(token, "\r\n")] = 0;
@@ -256,7 +244,7 @@ static int from_web_identity(struct vx_tokens *ts, const char *bucket, struct vx
 	curl_free(r_token);
 	if (r < 0) {
 		body = NULL;
-		return out_of_memory(e);
+		return vx_no_memory(e);
 	}
 	if (sts)
 		snprintf(url, sizeof url, "%s", sts);
@@ -283,9 +271,10 @@ static bool is_local(const char *url)
 
 static int from_container(struct vx_tokens *ts, const char *bucket, struct vx_token **ret, struct vx_err *e)
 {
-	const char *relative = env("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
-	const char *full = env("AWS_CONTAINER_CREDENTIALS_FULL_URI"), *token = env("AWS_CONTAINER_AUTHORIZATION_TOKEN");
-	const char *file = env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
+	const char *relative = vx_env("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
+	const char *full = vx_env("AWS_CONTAINER_CREDENTIALS_FULL_URI");
+	const char *token = vx_env("AWS_CONTAINER_AUTHORIZATION_TOKEN");
+	const char *file = vx_env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
 	VX_AUTO_SECRET char *from_file = NULL, *text = NULL, *line = NULL;
 	char url[1024];
 	int r = 0, status;
@@ -306,7 +295,7 @@ static int from_container(struct vx_tokens *ts, const char *bucket, struct vx_to
 	}
 	if (token && asprintf(&line, "Authorization: %s", token) < 0) {
 		line = NULL;
-		return out_of_memory(e);
+		return vx_no_memory(e);
 	}
 	if (line && !vx_secret_is_clean(line))
 		return vx_fail(e, -EACCES, "the container's authorization token has control characters in it");
@@ -320,7 +309,7 @@ static int from_container(struct vx_tokens *ts, const char *bucket, struct vx_to
 static int ask_machine(struct vx_tokens *ts, const char *method, const char *path, const char *header, char **ret,
 		       struct vx_err *e)
 {
-	const char *base = env("AWS_EC2_METADATA_SERVICE_ENDPOINT");
+	const char *base = vx_env("AWS_EC2_METADATA_SERVICE_ENDPOINT");
 	struct vx_ask q = {.method = method, .headers = {header}, .connect_ms = METADATA_MS, .direct = true};
 	char url[1024];
 	int status, r;
@@ -341,7 +330,7 @@ static int ask_machine(struct vx_tokens *ts, const char *method, const char *pat
 static int from_machine(struct vx_tokens *ts, const char *bucket, struct vx_token **ret, struct vx_err *e)
 {
 	static const char roles[] = "/latest/meta-data/iam/security-credentials/";
-	const char *disabled = env("AWS_EC2_METADATA_DISABLED");
+	const char *disabled = vx_env("AWS_EC2_METADATA_DISABLED");
 	VX_AUTO_SECRET char *session = NULL, *role = NULL, *text = NULL;
 	char header[600], path[400];
 	int r;

@@ -20,18 +20,6 @@
 #define METADATA_MS 1000L
 #define TOKEN_URI "https://oauth2.googleapis.com/token"
 
-static int out_of_memory(struct vx_err *e)
-{
-	return vx_fail(e, -ENOMEM, "out of memory");
-}
-
-static const char *env(const char *name)
-{
-	const char *v = getenv(name);
-
-	return v && v[0] ? v : NULL;
-}
-
 int vx_oauth_parse(const char *text, int64_t now, struct vx_token **ret, struct vx_err *e)
 {
 	VX_AUTO_TOKEN struct vx_token *t = vx_token_new(VX_TOKEN_BEARER);
@@ -40,7 +28,7 @@ int vx_oauth_parse(const char *text, int64_t now, struct vx_token **ret, struct 
 	int r;
 
 	if (!t)
-		return out_of_memory(e);
+		return vx_no_memory(e);
 	r = vx_secret_parse(text, "the answer to a request for a Google token", &j, e);
 	if (r < 0)
 		return r;
@@ -91,7 +79,7 @@ static int by_service_account(struct vx_tokens *ts, const json_t *j, struct vx_t
 	if (asprintf(&body, "grant_type=urn%%3Aietf%%3Aparams%%3Aoauth%%3Agrant-type%%3Ajwt-bearer&assertion=%s", jwt) <
 	    0) {
 		body = NULL;
-		return out_of_memory(e);
+		return vx_no_memory(e);
 	}
 	return ask_token(ts, to, body, ret, e);
 }
@@ -115,7 +103,7 @@ static int by_refresh_token(struct vx_tokens *ts, const json_t *j, struct vx_tok
 		curl_free(escaped);
 		if (r < 0) {
 			body = NULL;
-			return out_of_memory(e);
+			return vx_no_memory(e);
 		}
 	}
 	if (!is_token_uri(to))
@@ -166,7 +154,7 @@ static int from_bucket_file(struct vx_tokens *ts, const char *bucket, struct vx_
 
 static int from_env(struct vx_tokens *ts, const char *bucket, struct vx_token **ret, struct vx_err *e)
 {
-	const char *path = env("GOOGLE_APPLICATION_CREDENTIALS");
+	const char *path = vx_env("GOOGLE_APPLICATION_CREDENTIALS");
 	int r;
 
 	if (!path)
@@ -185,14 +173,14 @@ static int make_hmac(const char *id, const char *secret, struct vx_token **ret, 
 	VX_AUTO_TOKEN struct vx_token *t = vx_token_new(VX_TOKEN_AWS);
 
 	if (!t || !(t->name = strdup(id)) || !(t->secret = strdup(secret)))
-		return out_of_memory(e);
+		return vx_no_memory(e);
 	*ret = vx_steal(t);
 	return 0;
 }
 
 static int from_hmac(struct vx_tokens *ts, const char *bucket, struct vx_token **ret, struct vx_err *e)
 {
-	const char *id = env("GS_ACCESS_KEY_ID"), *secret = env("GS_SECRET_ACCESS_KEY");
+	const char *id = vx_env("GS_ACCESS_KEY_ID"), *secret = vx_env("GS_SECRET_ACCESS_KEY");
 	VX_AUTO_FREE char *path = vx_secret_path("BOTO_CONFIG", ".boto", "");
 	VX_AUTO_SECRET char *text = NULL;
 	char file_id[256], file_secret[256];
@@ -222,7 +210,7 @@ static int from_gcloud(struct vx_tokens *ts, const char *bucket, struct vx_token
 static int from_machine(struct vx_tokens *ts, const char *bucket, struct vx_token **ret, struct vx_err *e)
 {
 	static const char path[] = "/computeMetadata/v1/instance/service-accounts/default/token";
-	const char *host = env("GCE_METADATA_HOST"), *no = env("NO_GCE_CHECK");
+	const char *host = vx_env("GCE_METADATA_HOST"), *no = vx_env("NO_GCE_CHECK");
 	VX_AUTO_SECRET char *text = NULL;
 	char url[512];
 	int status, r;

@@ -44,7 +44,7 @@ static int add_headers(struct vx_token *t, json_t *headers, struct vx_err *e)
 		if (!text || !is_header_name(name) || !vx_secret_is_clean(text))
 			return vx_fail(e, -EBADMSG, "a header in an HTTP secret is malformed");
 		if (add_header(t, &count, name, text) < 0)
-			return vx_fail(e, -ENOMEM, "out of memory");
+			return vx_no_memory(e);
 	}
 	return 0;
 }
@@ -56,7 +56,7 @@ int vx_http_secret_parse(const json_t *j, struct vx_token **ret, struct vx_err *
 	int r;
 
 	if (!t)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	r = json_is_object(headers) ? add_headers(t, headers, e) : 0;
 	if (r < 0)
 		return r;
@@ -125,7 +125,7 @@ static int from_netrc(const char *host, struct vx_token **ret, struct vx_err *e)
 		return -ENOENT;
 	t = vx_token_new(VX_TOKEN_BASIC);
 	if (!t || !login || !password)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	t->name = vx_steal(login);
 	t->secret = vx_steal(password);
 	*ret = vx_steal(t);
@@ -152,7 +152,7 @@ int vx_creds_http(struct vx_tokens *ts, const char *host, struct vx_token **ret,
 	int r = -ENOENT;
 
 	if (!name)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	for (int i = 0; i < 4 && r == -ENOENT; i++)
 		if (i < 2 || bare < whole)
 			r = from_file(host, i < 2 ? whole : bare, i % 2, ret, e);

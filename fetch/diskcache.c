@@ -260,7 +260,7 @@ int vx_diskcache_new(struct vx_diskcache **ret, const struct vx_diskcache_opts *
 	int r;
 
 	if (!dc)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	dc->opts = *o;
 	dc->pool = pool;
 	dc->dir_fd = dc->usage_fd = dc->evict.lock_fd = -1;
@@ -269,7 +269,7 @@ int vx_diskcache_new(struct vx_diskcache **ret, const struct vx_diskcache_opts *
 	vx_cond_init(&dc->wake);
 	vx_list_init(&dc->queue);
 	dc->opts.dir = strdup(o->dir);
-	r = dc->opts.dir ? open_dir(dc, e) : vx_fail(e, -ENOMEM, "out of memory");
+	r = dc->opts.dir ? open_dir(dc, e) : vx_no_memory(e);
 	if (r == 0) {
 		write_tag(dc);
 		r = -pthread_create(&dc->thread, NULL, vx_dc_run, dc);

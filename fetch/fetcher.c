@@ -117,7 +117,7 @@ int vx_fetcher_new(struct vx_fetcher **ret, const struct vx_fetch_opts *o, struc
 		return vx_fail(e, -EINVAL, "a fetcher needs 1 to 4096 connections, a try and limits of time");
 	f = calloc(1, sizeof *f);
 	if (!f)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	f->opts = *o;
 	f->policy = (struct vx_retry_policy){o->tries, o->retry_ms, o->retry_max_ms, o->retry_after_max_ms};
 	f->pool = pool;

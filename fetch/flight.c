@@ -195,7 +195,7 @@ static int launch(struct vx_fetcher *f, struct vx_transfer *t, struct vx_attempt
 	int r;
 
 	if (!easy)
-		return vx_fail(&t->got.err, -ENOMEM, "out of memory");
+		return vx_no_memory(&t->got.err);
 	r = vx_attempt_begin(a, t, easy, f->now_ns);
 	if (r < 0) {
 		f->idle[f->idle_count++] = easy;
@@ -209,7 +209,7 @@ static int launch(struct vx_fetcher *f, struct vx_transfer *t, struct vx_attempt
 	t->store->host->running++;
 	if (curl_multi_add_handle(f->multi, easy) != CURLM_OK) {
 		release(f, a);
-		return vx_fail(&t->got.err, -ENOMEM, "out of memory");
+		return vx_no_memory(&t->got.err);
 	}
 	VX_COUNT(store_requests);
 	return 0;
@@ -355,7 +355,7 @@ void vx_flight_adopt(struct vx_fetcher *f, struct vx_fetch *r)
 
 	if (!t) {
 		f->queued--;
-		vx_fetcher_deliver_error(r, -ENOMEM, "out of memory");
+		vx_fetcher_deliver_error(r, -ENOMEM, "no memory");
 		return;
 	}
 	vx_list_init(&t->link);

@@ -77,7 +77,7 @@ int vx_jwt_make(const json_t *account, const char *token_uri, int64_t now, char 
 					  (json_int_t)now, "exp", (json_int_t)(now + LIFE_SECONDS)));
 	if (!head || !claims || asprintf(&text, "%s.%s", head, claims) < 0) {
 		text = NULL;
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	}
 	key = read_key(pem);
 	if (!key)
@@ -88,7 +88,7 @@ int vx_jwt_make(const json_t *account, const char *token_uri, int64_t now, char 
 		return vx_fail(e, -EACCES, "the private_key of a service account does not sign");
 	if (asprintf(ret, "%s.%s", text, signature) < 0) {
 		*ret = NULL;
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	}
 	return 0;
 }

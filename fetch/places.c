@@ -35,12 +35,11 @@ void vx_fetch_secret_places(const char *url, void (*tell)(void *ctx, const char 
 	if (!strncasecmp(url, "file:", 5) || url[0] == '/')
 		return;
 	for (size_t i = 0; i < VX_ARRAY_LEN(places); i++) {
-		const char *variable = getenv(places[i].variable);
 		VX_AUTO_FREE char *path = NULL;
 
 		if (strncasecmp(url, places[i].scheme, strlen(places[i].scheme)))
 			continue;
-		if (places[i].home || (variable && variable[0]))
+		if (places[i].home || vx_env(places[i].variable))
 			path = vx_secret_path(places[i].variable, places[i].home, places[i].below);
 		if (path)
 			tell(ctx, path);

@@ -27,7 +27,7 @@ static int read_all(int fd, const char *path, char **ret, struct vx_err *e)
 	ssize_t n;
 
 	if (!text)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return vx_fail(e, -EACCES, "%s is not a regular file", path);
 	while ((n = read(fd, text + len, VX_MAX_SECRET_BYTES + 1 - len)) > 0)
@@ -68,15 +68,22 @@ int vx_secret_read(const char *path, char **ret, struct vx_err *e)
 	return read_all(fd, path, ret, e);
 }
 
+const char *vx_env(const char *name)
+{
+	const char *v = getenv(name);
+
+	return v && v[0] ? v : NULL;
+}
+
 char *vx_secret_path(const char *variable, const char *home_dir, const char *below)
 {
-	const char *dir = variable ? getenv(variable) : NULL, *home = getenv("HOME");
+	const char *dir = variable ? vx_env(variable) : NULL, *home = vx_env("HOME");
 	char *path = NULL;
 	int r;
 
-	if (dir && dir[0])
+	if (dir)
 		r = asprintf(&path, "%s%s%s", dir, below[0] ? "/" : "", below);
-	else if (home && home[0])
+	else if (home)
 		r = asprintf(&path, "%s/%s%s%s", home, home_dir, below[0] ? "/" : "", below);
 	else
 		return NULL;
@@ -85,7 +92,7 @@ char *vx_secret_path(const char *variable, const char *home_dir, const char *bel
 
 bool vx_secret_unwanted(const char *variable)
 {
-	const char *v = getenv(variable);
+	const char *v = vx_env(variable);
 
 	return v && (strcasecmp(v, "yes") == 0 || strcasecmp(v, "true") == 0 || strcmp(v, "1") == 0);
 }

@@ -41,6 +41,8 @@ static inline void vx_json_put_scope(json_t **j)
 /* Seconds since the epoch of "2026-11-21T14:00:00Z"; 0 when not understood. */
 int64_t vx_secret_time(const char *text);
 
+/* A variable's value; NULL when it is not set, or empty. */
+const char *vx_env(const char *name);
 /* True when a variable such as AWS_NO_SIGN_REQUEST says yes. */
 bool vx_secret_unwanted(const char *variable);
 

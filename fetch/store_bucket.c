@@ -50,11 +50,6 @@ static void bucket_close(struct vx_store *s)
 	free(bs);
 }
 
-static int out_of_memory(struct vx_err *e)
-{
-	return vx_fail(e, -ENOMEM, "out of memory");
-}
-
 /* What precedes the object's path; also the bucket, where that is a part of the path. */
 static void base_of(const struct bucket_store *bs, const char *region, char *text, size_t size)
 {
@@ -84,7 +79,7 @@ static int bucket_aim(struct vx_store *s, struct vx_attempt *a, struct vx_err *e
 	snprintf(key, sizeof key, "%s%s%.1023s", bs->prefix, bs->prefix[0] ? "/" : "", a->of->fetch->key);
 	r = vx_url_join(&u, key, url, sizeof url, e);
 	if (r == 0 && bs->payer && !vx_attempt_header(a, "x-amz-request-payer: requester"))
-		r = out_of_memory(e);
+		r = vx_no_memory(e);
 	return r < 0 ? r : vx_aim(a, &(struct vx_aim){.url = url, .follow = bs->google, .region = region}, a->token, e);
 }
 
@@ -109,13 +104,6 @@ static bool bucket_recover(struct vx_store *s, const struct vx_attempt *a)
 
 /* --- opening --- */
 
-static const char *env(const char *name)
-{
-	const char *v = getenv(name);
-
-	return v && v[0] ? v : NULL;
-}
-
 /* Checks "https://host" and keeps it in a tidy form. */
 static int set_endpoint(struct bucket_store *bs, const char *text, struct vx_err *e)
 {
@@ -132,7 +120,7 @@ static int set_endpoint(struct bucket_store *bs, const char *text, struct vx_err
 	else if (strlen(u.origin) + strlen(u.path) > 600)
 		r = vx_fail(e, -EINVAL, "the endpoint of a store is too long");
 	else if (asprintf(&bs->endpoint, "%s%s", u.origin, u.path) < 0)
-		r = out_of_memory(e);
+		r = vx_no_memory(e);
 	if (r == -ENOMEM)
 		bs->endpoint = NULL;
 	vx_url_done(&u);
@@ -141,9 +129,10 @@ static int set_endpoint(struct bucket_store *bs, const char *text, struct vx_err
 
 static int s3_settings(struct bucket_store *bs, struct vx_err *e)
 {
-	const char *region = env("AWS_REGION") ? env("AWS_REGION") : env("AWS_DEFAULT_REGION");
-	const char *endpoint = env("AWS_ENDPOINT_URL_S3") ? env("AWS_ENDPOINT_URL_S3") : env("AWS_ENDPOINT_URL");
-	const char *ignore = env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"), *payer = env("AWS_REQUEST_PAYER");
+	const char *region = vx_env("AWS_REGION") ? vx_env("AWS_REGION") : vx_env("AWS_DEFAULT_REGION");
+	const char *endpoint =
+	    vx_env("AWS_ENDPOINT_URL_S3") ? vx_env("AWS_ENDPOINT_URL_S3") : vx_env("AWS_ENDPOINT_URL");
+	const char *ignore = vx_env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"), *payer = vx_env("AWS_REQUEST_PAYER");
 	char value[512];
 
 	bs->payer = payer && strcasecmp(payer, "requester") == 0;
@@ -166,7 +155,7 @@ static int s3_settings(struct bucket_store *bs, struct vx_err *e)
 
 static int gs_settings(struct bucket_store *bs, struct vx_err *e)
 {
-	const char *emulator = env("STORAGE_EMULATOR_HOST");
+	const char *emulator = vx_env("STORAGE_EMULATOR_HOST");
 	char text[600];
 
 	strcpy(bs->region, "auto");
@@ -199,7 +188,7 @@ static int set_path(struct bucket_store *bs, const char *rest, struct vx_err *e)
 		prefix_len--;
 	bs->bucket = strndup(rest, len);
 	bs->prefix = strndup(prefix, prefix_len);
-	return bs->bucket && bs->prefix ? 0 : out_of_memory(e);
+	return bs->bucket && bs->prefix ? 0 : vx_no_memory(e);
 }
 
 /* An endpoint in front of the bucket; moves *rest behind it. */
@@ -209,7 +198,7 @@ static int take_endpoint(struct bucket_store *bs, const char **rest, struct vx_e
 	VX_AUTO_FREE char *text = strndup(*rest, (size_t)(host - *rest) + strcspn(host, "/"));
 
 	if (!text)
-		return out_of_memory(e);
+		return vx_no_memory(e);
 	*rest = host + strcspn(host, "/");
 	*rest += strspn(*rest, "/");
 	return set_endpoint(bs, text, e);
@@ -257,8 +246,8 @@ static int set_account(struct bucket_store *bs)
 	bool apart = strncmp(bs->region, "cn-", 3) == 0 || strncmp(bs->region, "us-gov-", 7) == 0;
 
 	for (size_t i = 0; i < n; i++)
-		who[i] = env(names[i]);
-	who[n++] = bs->google || env("AWS_SESSION_TOKEN") ? NULL : env("AWS_ACCESS_KEY_ID");
+		who[i] = vx_env(names[i]);
+	who[n++] = bs->google || vx_env("AWS_SESSION_TOKEN") ? NULL : vx_env("AWS_ACCESS_KEY_ID");
 	who[n++] = bs->payer ? "payer" : NULL;
 	who[n++] = bs->endpoint;
 	who[n++] = apart ? bs->region : NULL;
@@ -275,14 +264,14 @@ static int open_parts(struct bucket_store *bs, struct vx_fetcher *f, const char 
 	for (bs->base.shown_len = strlen(url); url[bs->base.shown_len - 1] == '/';)
 		bs->base.shown_len--;
 	bs->base.shown = strndup(url, bs->base.shown_len);
-	r = bs->base.shown ? vx_fetcher_start(f, e) : out_of_memory(e);
+	r = bs->base.shown ? vx_fetcher_start(f, e) : vx_no_memory(e);
 	if (r < 0)
 		return r;
 	base_of(bs, bs->region, base, sizeof base);
 	base[(strstr(base, "://") + 3 - base) + strcspn(strstr(base, "://") + 3, "/")] = 0;
 	bs->base.host = vx_fetcher_host(f, base);
 	bs->holder = vx_holder_get(f->tokens, bs->google ? vx_creds_gs : vx_creds_aws, bs->bucket);
-	return bs->base.host && bs->holder && set_account(bs) == 0 ? 0 : out_of_memory(e);
+	return bs->base.host && bs->holder && set_account(bs) == 0 ? 0 : vx_no_memory(e);
 }
 
 static int bucket_open(struct vx_store **ret, struct vx_fetcher *f, const char *url, struct vx_err *e)
@@ -291,7 +280,7 @@ static int bucket_open(struct vx_store **ret, struct vx_fetcher *f, const char *
 	int r;
 
 	if (!bs)
-		return out_of_memory(e);
+		return vx_no_memory(e);
 	bs->google = (url[0] | 0x20) == 'g';
 	r = open_parts(bs, f, url, e);
 	if (r < 0) {

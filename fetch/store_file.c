@@ -51,7 +51,7 @@ static int file_open(struct vx_store **ret, struct vx_fetcher *f, const char *ur
 	int r;
 
 	if (!fs)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	fs->pool = vx_fetcher_pool(f);
 	fs->dir_fd = -1;
 	r = vx_url_file_path(&fs->dir, url, e);
@@ -61,7 +61,7 @@ static int file_open(struct vx_store **ret, struct vx_fetcher *f, const char *ur
 			fs->base.shown_len--;
 		fs->base.shown = strndup(url, fs->base.shown_len);
 		if (!fs->base.shown)
-			r = vx_fail(e, -ENOMEM, "out of memory");
+			r = vx_no_memory(e);
 	}
 	if (r < 0) {
 		file_close(&fs->base);

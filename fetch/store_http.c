@@ -42,7 +42,7 @@ static int own_token(struct http_store *hs, struct vx_err *e)
 	hs->own = vx_token_new(VX_TOKEN_BASIC);
 	if (!hs->own || !(hs->own->name = strdup(hs->url.user)) ||
 	    !(hs->own->secret = strdup(hs->url.password ? hs->url.password : "")))
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	return 0;
 }
 
@@ -58,7 +58,7 @@ static int set_account(struct http_store *hs, const struct vx_token *t, struct v
 	for (char **h = t ? t->headers : NULL; h && *h && n < VX_ARRAY_LEN(who); h++)
 		who[n++] = *h;
 	if (vx_account_digest(hs->base.account, hs->url.origin, who, n) < 0)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	return 0;
 }
 
@@ -75,7 +75,7 @@ static int find_holder(struct http_store *hs, struct vx_fetcher *f, struct vx_er
 	if (r < 0)
 		return r;
 	hs->holder = vx_holder_get(f->tokens, vx_creds_http, host);
-	return hs->holder ? 0 : vx_fail(e, -ENOMEM, "out of memory");
+	return hs->holder ? 0 : vx_no_memory(e);
 }
 
 static int http_open_parts(struct http_store *hs, struct vx_fetcher *f, const char *url, struct vx_err *e)
@@ -87,14 +87,14 @@ static int http_open_parts(struct http_store *hs, struct vx_fetcher *f, const ch
 	hs->base.shown_len = strlen(hs->url.origin) + strlen(hs->url.path);
 	if (asprintf(&hs->base.shown, "%s%s%s", hs->url.origin, hs->url.path, hs->url.query[0] ? "?..." : "") < 0) {
 		hs->base.shown = NULL;
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	}
 	r = vx_fetcher_start(f, e);
 	if (r < 0)
 		return r;
 	hs->base.host = vx_fetcher_host(f, hs->url.origin);
 	if (!hs->base.host)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	r = set_account(hs, NULL, e);
 	if (r < 0)
 		return r;
@@ -107,7 +107,7 @@ static int http_open(struct vx_store **ret, struct vx_fetcher *f, const char *ur
 	int r;
 
 	if (!hs)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	r = http_open_parts(hs, f, url, e);
 	if (r < 0) {
 		http_close(&hs->base);

@@ -66,7 +66,7 @@ int vx_token_first(vx_token_source *const *chain, size_t n, struct vx_tokens *ts
 			return r;
 	}
 	*ret = vx_token_new(VX_TOKEN_NONE);
-	return *ret ? 0 : vx_fail(e, -ENOMEM, "no memory");
+	return *ret ? 0 : vx_no_memory(e);
 }
 
 struct vx_token *vx_token_ref(struct vx_token *t)

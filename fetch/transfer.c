@@ -193,7 +193,7 @@ int vx_attempt_begin(struct vx_attempt *a, struct vx_transfer *t, CURL *easy, ui
 	if (r == 0)
 		r = t->store->ops->aim(t->store, a, e);
 	if (r == 0 && !set_headers(a))
-		r = vx_fail(e, -ENOMEM, "out of memory");
+		r = vx_no_memory(e);
 	if (r < 0) {
 		vx_attempt_release(a);
 		return r;

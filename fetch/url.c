@@ -19,18 +19,13 @@ static int hex(char c)
 	return -1;
 }
 
-static int out_of_memory(struct vx_err *e)
-{
-	return vx_fail(e, -ENOMEM, "out of memory");
-}
-
 static int decode(char **ret, const char *text, size_t len, struct vx_err *e)
 {
 	VX_AUTO_FREE char *plain = malloc(len + 1);
 	size_t n = 0;
 
 	if (!plain)
-		return out_of_memory(e);
+		return vx_no_memory(e);
 	for (size_t i = 0; i < len; i++) {
 		int hi, lo;
 
@@ -136,7 +131,7 @@ static int split(struct vx_url *u, const char *url, struct vx_err *e)
 	if (asprintf(&u->origin, "%.*s%.*s", (int)(host - url), url, (int)(end - (at ? at + 1 : host)),
 		     at ? at + 1 : host) < 0)
 		u->origin = NULL;
-	return u->path && u->query && u->origin ? 0 : out_of_memory(e);
+	return u->path && u->query && u->origin ? 0 : vx_no_memory(e);
 }
 
 int vx_url_split(struct vx_url *ret, const char *url, struct vx_err *e)

@@ -149,7 +149,7 @@ static int refuse_hidden(const struct vx_options *o, const struct needs *k, cons
 
 	if (asprintf(&point, "%s/%s", o->mountpoint[0] == '/' ? "" : h->directory, o->mountpoint) < 0) {
 		point = NULL;
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	}
 	top = realpath(point, NULL);
 	if (!top || !strcmp(top, "/"))
@@ -214,7 +214,7 @@ static int choose_identity(struct vx_identity *ret, const struct vx_options *o, 
 	unsigned n = 0;
 
 	if (!needs)
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	for (unsigned i = 0; i < k->sources.n; i++)
 		needs[n++].path = k->sources.at[i];
 	for (unsigned i = 0; i < k->files.n; i++)
@@ -278,7 +278,7 @@ static int enter(const struct vx_options *o, const struct needs *k, int arena, s
 		r = add(&trees, strdup(k->files.at[i]));
 	read = calloc(trees.n + 1, sizeof *read);
 	if (r < 0 || !read)
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	for (unsigned i = 0; i < trees.n; i++)
 		read[i] = (struct vx_sandbox_tree){.path = trees.at[i], .fd = -1};
 	if (arena >= 0)
@@ -299,7 +299,7 @@ int vx_confine(const struct vx_options *o, struct vx_table *table, const struct 
 	int r = find_needs(&k, o, h->list);
 
 	if (r < 0)
-		return vx_fail(e, r, "no memory");
+		return vx_no_memory(e);
 	if (!vx_table_init_load(table, init)) /* nothing is mounted yet */
 		r = refuse_hidden(o, &k, h, e);
 	if (r == 0)

@@ -82,7 +82,7 @@ static int prepare(struct keeper *k, char **argv, struct vx_err *e)
 		return r;
 	vx_arena_mount(k->o->cache, &k->legacy.arena, &k->ro, note);
 	if ((r = vx_backings_new(&k->backings, k->ro)) < 0)
-		return vx_fail(e, r, "no memory");
+		return vx_no_memory(e);
 	k->legacy.table = vx_table_create(note, e);
 	return k->legacy.table < 0 ? k->legacy.table : 0;
 }

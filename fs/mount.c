@@ -96,7 +96,7 @@ static int build(struct vx_fs *fs, struct vx_arena **arena, struct vx_err *e)
 	int r = vx_pool_new(&fs->pool, POOL_IDLE_BYTES);
 
 	if (r < 0 || (r = vx_nodes_new(&fs->nodes, fs->table)) < 0)
-		return vx_fail(e, r, "no memory");
+		return vx_no_memory(e);
 	vx_docs_remember(fs->table, fs->pool);
 	if ((r = start_diskcache(fs, e)) < 0 || (r = start_fetcher(fs, e)) < 0 || (r = vx_volumes_open(fs, e)) < 0)
 		return r;
@@ -113,7 +113,7 @@ int vx_fs_new(struct vx_fs **ret, const struct vx_options *o, int list, struct v
 
 	if (!fs) {
 		vx_arena_free(&arena);
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	}
 	raise_descriptor_limit();
 	fs->opt = o;
@@ -166,7 +166,7 @@ static void on_open_box(void *ctx, struct vx_cbox *b)
 int vx_fs_take_over(struct vx_fs *fs, struct vx_err *e)
 {
 	if (vx_handles_new(&fs->handles, fs->table, fs->starts) < 0)
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	vx_cache_set_table(fs->cache, fs->table);
 	vx_nodes_recover(fs->nodes, is_sound_view, fs);
 	vx_cache_recover(fs->cache, source_of, fs);

@@ -120,7 +120,7 @@ int vx_mounting_mount(struct vx_mounted *ret, const struct vx_options *o, struct
 	int r = vx_mounting_check(o->mountpoint, e);
 
 	if (r == 0 && add_arguments(&args, o) < 0)
-		r = vx_fail(e, -ENOMEM, "no memory");
+		r = vx_no_memory(e);
 	if (r == 0) {
 		session = fuse_session_new(&args, &none, sizeof none, NULL);
 		if (!session)

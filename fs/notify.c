@@ -48,7 +48,7 @@ int vx_notifier_start(struct vx_notifier **ret, struct vx_fs *fs, struct vx_err 
 	int r;
 
 	if (!n)
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	n->fs = fs;
 	sem_init(&n->due, 0, 0);
 	r = pthread_create(&n->thread, NULL, notify_main, n);

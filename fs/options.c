@@ -296,7 +296,7 @@ static int set_text(struct vx_options *o, const struct option *t, const char *va
 
 	free(*field);
 	*field = strdup(value);
-	return *field ? 0 : vx_fail(e, -ENOMEM, "no memory");
+	return *field ? 0 : vx_no_memory(e);
 }
 
 /* A percentage is of a filesystem that is not known yet. */
@@ -403,7 +403,7 @@ static int parse_list(struct vx_options *o, const char *list, struct vx_err *e)
 	char *rest = copy, *item;
 
 	if (!copy)
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	while ((item = next_option(&rest))) {
 		char *eq = strchr(item, '=');
 		int r;
@@ -448,7 +448,7 @@ static int take_argument(struct vx_options *o, const char *arg, struct vx_err *e
 	if (!slot)
 		return vx_fail(e, -EINVAL, "too many arguments: \"%s\"", arg);
 	*slot = strdup(arg);
-	return *slot ? 0 : vx_fail(e, -ENOMEM, "no memory");
+	return *slot ? 0 : vx_no_memory(e);
 }
 
 static int take_flag(struct vx_options *o, const char *flag, bool as_helper, struct vx_err *e)

@@ -126,7 +126,7 @@ static int parse_runas(struct vx_identity *ret, const char *runas, struct vx_err
 	uid_t uid;
 
 	if (!user)
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	group = strchr(user, ':');
 	if (group)
 		*group++ = 0;
@@ -238,7 +238,7 @@ int vx_identity_choose(struct vx_identity *ret, const char *runas, const struct 
 		return 0;
 	}
 	if (keep_existing(&some, needs, &n) < 0)
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	if (!runas)
 		return choose_for(ret, some, n, e);
 	r = parse_runas(ret, runas, e);

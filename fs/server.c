@@ -261,7 +261,7 @@ int vx_server_run(struct vx_options *o, const struct vx_inherited *h)
 	if (r == 0)
 		r = vx_broker_new(&s.broker, h);
 	if (r < 0)
-		vx_fail(&e, r, "no memory");
+		vx_no_memory(&e);
 	if (r == 0)
 		r = vx_table_attach(&s.table, h->table, &e);
 	if (r == 0)

@@ -28,7 +28,7 @@ int vx_program_init(struct vx_program *p, char **argv, struct vx_err *e)
 	p->cwd = getcwd(NULL, 0);
 	if (!p->cwd)
 		p->cwd = strdup("/"); /* removed: nothing has a name relative to it */
-	return p->path && p->cwd ? 0 : vx_fail(e, -ENOMEM, "no memory");
+	return p->path && p->cwd ? 0 : vx_no_memory(e);
 }
 
 int vx_program_renew(struct vx_program *p, struct vx_err *e)

@@ -25,7 +25,7 @@ static int ask(const char *mountpoint, struct mount_state *ret, struct vx_err *e
 
 	if (asprintf(&path, "%s/.voxfs/stats.json", mountpoint) < 0) {
 		path = NULL;
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	}
 	root = json_load_file(path, 0, NULL);
 	keeper = json_object_get(json_object_get(root, "keeper"), "pid");

@@ -89,7 +89,7 @@ static int take_suffix(const char *bar, size_t len, bool prefixed, struct vx_clo
 	}
 	c->inner = strndup(inner ? colon + 1 : "", inner);
 	if (!c->inner)
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	if (inner && !vx_path_is_sound(c->inner))
 		return vx_fail(e, -EINVAL, "%s is no path within a store", vx_quote(c->inner).text);
 	return 0;
@@ -118,7 +118,7 @@ static int parse(struct vx_cloudpath *c, const char *text, struct vx_err *e)
 		c->inner = strdup("");
 	if (!c->inner || asprintf(&c->url, "%s%.*s", text[0] == '/' ? "file://" : "", (int)len, text) < 0) {
 		c->url = NULL;
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	}
 	return 0;
 }

@@ -88,7 +88,7 @@ static int recall(const char *name, uint64_t cap, struct vx_buf **ret, struct vx
 		return 1;
 	*ret = vx_buf_get(memory_pool, len);
 	if (!*ret)
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	memcpy((*ret)->data, data, len);
 	(*ret)->len = len;
 	return 0;
@@ -101,7 +101,7 @@ int vx_doc_read(struct vx_store *s, const char *key, uint64_t cap, struct vx_buf
 
 	if (asprintf(&name, "%s/%s", vx_store_url(s), key) < 0) {
 		name = NULL;
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	}
 	r = recall(name, cap, ret, e);
 	if (r != 1)

@@ -268,7 +268,7 @@ static void ask_remote(struct vx_worker *w, struct vx_task *t)
 	bool stopping;
 
 	if (!r) {
-		vx_fail(&e, -ENOMEM, "no memory");
+		vx_no_memory(&e);
 		vx_task_fail(w, t, &e);
 		return;
 	}

@@ -74,7 +74,7 @@ static int read_levels(struct vx_opening *o, const char *dir, struct vx_n5_group
 
 		snprintf(guess, sizeof guess, "s%u", i);
 		at = vx_path_join(dir, listed ? g->image.level[i].path : guess);
-		r = at ? read_level(o, at, l, i, e) : vx_fail(e, -ENOMEM, "no memory");
+		r = at ? read_level(o, at, l, i, e) : vx_no_memory(e);
 		found |= r == 0;
 		if (r < 0 && (r != -ENODATA || !listed || (needs_first && !found)))
 			break;
@@ -102,7 +102,7 @@ static int build(struct vx_opening *o, const char *dir, struct vx_n5_group *g, s
 	VX_AUTO_FREE char *prefix = vx_opening_key(o, dir);
 
 	vx_n5_calibrate(&g->image, g, l->own, l->array, l->err);
-	return prefix ? vx_image_build(&g->image, l->array, l->err, prefix, ret, e) : vx_fail(e, -ENOMEM, "no memory");
+	return prefix ? vx_image_build(&g->image, l->array, l->err, prefix, ret, e) : vx_no_memory(e);
 }
 
 static int add(struct vx_opening *o, const char *dir, const char *name, struct vx_n5_group *g, struct levels *l,
@@ -157,7 +157,7 @@ static int bdv_add_time(struct bdv_times *t, uint32_t time, struct vx_err *e)
 	bool *more = realloc(t->is_there, (time + 1) * sizeof *more);
 
 	if (!more)
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	t->is_there = more;
 	memset(more + t->n, 0, (time - t->n) * sizeof *more);
 	more[time] = true;
@@ -179,7 +179,7 @@ static int bdv_check_time(struct vx_opening *o, const char *dir, const struct vx
 		if (i && l->err[i].code)
 			continue;
 		at = vx_path_join(dir, g->image.level[i].path);
-		r = at ? read_dataset(o, at, &a, &own, &bad, e) : vx_fail(e, -ENOMEM, "no memory");
+		r = at ? read_dataset(o, at, &a, &own, &bad, e) : vx_no_memory(e);
 		if (r < 0 && r != -ENODATA)
 			return r;
 		if (r < 0 && i == 0)
@@ -238,9 +238,7 @@ static int bdv_find_times(struct vx_opening *o, const char *dir, struct vx_n5_gr
 
 		snprintf(own, sizeof own, "timepoint%u", t);
 		at = vx_path_join(dir, own);
-		r = !at      ? vx_fail(e, -ENOMEM, "no memory")
-		    : ret->n ? bdv_check_time(o, at, g, l, e)
-			     : bdv_first_time(o, at, g, l, e);
+		r = !at ? vx_no_memory(e) : ret->n ? bdv_check_time(o, at, g, l, e) : bdv_first_time(o, at, g, l, e);
 		if (r > 0)
 			r = bdv_add_time(ret, t, e);
 		if (r < 0)
@@ -259,7 +257,7 @@ static int bdv_add(struct vx_opening *o, const char *dir, const char *name, stru
 	int r;
 
 	if (!absent)
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	for (uint32_t i = 0; i < t->n; i++)
 		absent[i] = !t->is_there[i];
 	for (unsigned i = 0; i < g->image.nlevels; i++)
@@ -280,8 +278,7 @@ static int bdv_open_setup(struct vx_opening *o, const char *dir, const char *nam
 {
 	VX_AUTO_FREE struct levels *l = calloc(1, sizeof *l);
 	struct bdv_times times = {0};
-	int r = l ? bdv_find_times(o, dir, g, b->times, b->times ? 1 : BDV_GAP, l, &times, e)
-		  : vx_fail(e, -ENOMEM, "no memory");
+	int r = l ? bdv_find_times(o, dir, g, b->times, b->times ? 1 : BDV_GAP, l, &times, e) : vx_no_memory(e);
 
 	if (r == 0 && times.n)
 		r = bdv_add(o, dir, name, g, l, &times, e);
@@ -314,7 +311,7 @@ static int bdv_find_setup(struct vx_opening *o, const char *dir, unsigned id, st
 	more = realloc(b->setup, (b->nsetups + 1) * sizeof *more);
 	if (!more) {
 		vx_n5_group_free(&found.group);
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	}
 	b->setup = more;
 	b->setup[b->nsetups++] = found;
@@ -332,7 +329,7 @@ static int bdv_find_setups(struct vx_opening *o, const char *dir, struct bdv *b,
 			return vx_fail(e, -EFBIG, "setups from the %dth on are not supported", VX_MAX_VOLUMES);
 		snprintf(own, sizeof own, "setup%u", id);
 		at = vx_path_join(dir, own);
-		r = at ? bdv_find_setup(o, at, id, b, e) : vx_fail(e, -ENOMEM, "no memory");
+		r = at ? bdv_find_setup(o, at, id, b, e) : vx_no_memory(e);
 		if (r)
 			end = id + 1 + BDV_GAP;
 		if (r < 0 && (r = bdv_spare(o, b, r, e)) < 0)
@@ -355,8 +352,7 @@ static int bdv_open_setups(struct vx_opening *o, const char *dir, const char *na
 		snprintf(own, sizeof own, "setup%u", b->setup[i].id);
 		at = vx_path_join(dir, own);
 		full = vx_path_join(name, alone ? "" : own);
-		r = at && full ? bdv_open_setup(o, at, full, &b->setup[i].group, b, e)
-			       : vx_fail(e, -ENOMEM, "no memory");
+		r = at && full ? bdv_open_setup(o, at, full, &b->setup[i].group, b, e) : vx_no_memory(e);
 		if (r == 0)
 			r = vx_fail(e, -ENODATA, "%s has no time points", at);
 		n += r > 0;
@@ -403,7 +399,7 @@ static int open_node(struct vx_opening *o, const char *dir, const char *name, st
 {
 	VX_AUTO_FREE struct levels *l = calloc(1, sizeof *l);
 	struct vx_n5_group g = {0};
-	int r = l ? read_group(o, dir, &g, e) : vx_fail(e, -ENOMEM, "no memory");
+	int r = l ? read_group(o, dir, &g, e) : vx_no_memory(e);
 
 	if (r == 0 || r == -ENODATA)
 		r = g.is_dataset ? open_dataset(o, dir, name, &g, l, e) : open_group(o, dir, name, &g, l, e);

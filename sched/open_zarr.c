@@ -25,7 +25,7 @@ static int open_below(struct vx_opening *o, const char *dir, const char *below, 
 {
 	VX_AUTO_FREE char *path = vx_path_join(dir, below), *full = vx_path_join(name, own);
 
-	return path && full ? open_node(o, path, full, v3, e) : vx_fail(e, -ENOMEM, "no memory");
+	return path && full ? open_node(o, path, full, v3, e) : vx_no_memory(e);
 }
 
 /* What is wrong with one of several spares the others: it is told, and `first` remembers it. */
@@ -66,7 +66,7 @@ static int has_first_chunk(struct vx_opening *o, const char *dir, unsigned rank,
 		name[2 * i + 1] = i + 1 < rank ? separator : 0;
 	}
 	key = at ? vx_path_join(at, name) : NULL;
-	r = key ? vx_doc_read(o->store, key, 1, &b, &found) : vx_fail(&found, -ENOMEM, "no memory");
+	r = key ? vx_doc_read(o->store, key, 1, &b, &found) : vx_no_memory(&found);
 	if (r == -ENODATA || r == -EACCES)
 		return 0;
 	if (r == 0 || r == -EBADMSG)
@@ -124,7 +124,7 @@ static int read_levels(struct vx_opening *o, const char *dir, const struct vx_im
 {
 	for (unsigned i = 0; i < im->nlevels; i++) {
 		VX_AUTO_FREE char *at = vx_path_join(dir, im->level[i].path);
-		int r = !at  ? vx_fail(&err[i], -ENOMEM, "no memory")
+		int r = !at  ? vx_no_memory(&err[i])
 			: v3 ? read_array3(o, at, &array[i], &err[i])
 			     : read_array2(o, at, '/', im->naxes > 0, &array[i], &err[i]);
 
@@ -146,7 +146,7 @@ static int add_image(struct vx_opening *o, const char *dir, const char *name, co
 {
 	VX_AUTO_FREE char *prefix = vx_opening_key(o, dir);
 	struct vx_volume *v = NULL;
-	int r = prefix ? vx_image_build(im, array, err, prefix, &v, e) : vx_fail(e, -ENOMEM, "no memory");
+	int r = prefix ? vx_image_build(im, array, err, prefix, &v, e) : vx_no_memory(e);
 
 	return r < 0 ? r : vx_opening_add(o, name, v, e);
 }
@@ -156,7 +156,7 @@ static int open_image(struct vx_opening *o, const char *dir, const char *name, c
 {
 	VX_AUTO_FREE struct vx_array *array = calloc(im->nlevels, sizeof *array);
 	VX_AUTO_FREE struct vx_err *err = calloc(im->nlevels, sizeof *err);
-	int r = array && err ? read_levels(o, dir, im, v3, array, err, e) : vx_fail(e, -ENOMEM, "no memory");
+	int r = array && err ? read_levels(o, dir, im, v3, array, err, e) : vx_no_memory(e);
 
 	return r < 0 ? r : add_image(o, dir, name, im, array, err, e);
 }
@@ -185,8 +185,7 @@ static int open_parts(struct vx_opening *o, const char *dir, const char *name, c
 	for (unsigned i = 0; i < paths->n; i++) {
 		VX_AUTO_FREE char *own = vx_path_join(word, paths->at[i]);
 		bool alone = paths->n == 1 && !word[0];
-		int r = own ? open_one_of(o, dir, paths->at[i], name, alone ? "" : own, v3, first, e)
-			    : vx_fail(e, -ENOMEM, "no memory");
+		int r = own ? open_one_of(o, dir, paths->at[i], name, alone ? "" : own, v3, first, e) : vx_no_memory(e);
 
 		if (r < 0)
 			return r;
@@ -215,7 +214,7 @@ static int open_labels(struct vx_opening *o, const char *dir, const char *name, 
 	VX_AUTO_FREE char *at = vx_path_join(dir, "labels");
 	struct vx_ome labels = {0};
 	struct vx_err first = {0};
-	int r = at ? read_attributes(o, at, v3, &labels, e) : vx_fail(e, -ENOMEM, "no memory");
+	int r = at ? read_attributes(o, at, v3, &labels, e) : vx_no_memory(e);
 
 	if (r > 0)
 		r = open_parts(o, at, name, "labels", &labels.labels, v3, &first, e);
@@ -239,7 +238,7 @@ static int open_images(struct vx_opening *o, const char *dir, const char *name, 
 
 		snprintf(number, sizeof number, "%u", i);
 		full = vx_path_join(name, i == 0 ? "" : im->name && im->name[0] ? im->name : number);
-		r = full ? open_image(o, dir, full, im, v3, e) : vx_fail(e, -ENOMEM, "no memory");
+		r = full ? open_image(o, dir, full, im, v3, e) : vx_no_memory(e);
 		if (r < 0 && (!vx_opening_may_go_on(r) || ome->nimages == 1))
 			return r;
 		if (r < 0 && !first.code)
@@ -280,7 +279,7 @@ static int open_bioformats(struct vx_opening *o, const char *dir, const char *na
 	VX_AUTO_FREE char *at = vx_path_join(dir, "OME");
 	struct vx_ome list = {0};
 	struct vx_err first = {0};
-	int r = at ? read_attributes(o, at, v3, &list, e) : vx_fail(e, -ENOMEM, "no memory");
+	int r = at ? read_attributes(o, at, v3, &list, e) : vx_no_memory(e);
 
 	if (r < 0)
 		vx_fail_prefix(e, "%s", at ? at : dir);

@@ -307,7 +307,7 @@ bool vx_shard_locate(struct vx_worker *w, struct vx_task *t)
 	if (s == NEEDS_ROOT || s == NEEDS_LEAF) {
 		if (wait_for_index(g, t, s))
 			return false;
-		vx_fail(&e, -ENOMEM, "no memory");
+		vx_no_memory(&e);
 		s = FAILED;
 	} else {
 		VX_COUNT(shards_index_hits);
@@ -341,7 +341,7 @@ static void cut(struct vx_task *t, struct vx_fetched *got)
 	if (got->body)
 		vx_task_keep_span(t, got);
 	else
-		vx_fail(&got->err, -ENOMEM, "no memory");
+		vx_no_memory(&got->err);
 }
 
 /* Whether the answer contradicts the index that led to it. The object may have become shorter, too. */
@@ -464,7 +464,7 @@ static void queue_waiters(struct vx_worker *w, struct vx_link *ready, struct vx_
 				vx_list_push_back(&failed, &t->shard->in_waiters);
 		}
 	}
-	vx_fail(&e, -ENOMEM, "no memory");
+	vx_no_memory(&e);
 	while (!vx_list_empty(&failed))
 		vx_task_fail(w, pop_waiter(&failed), &e);
 }

@@ -97,7 +97,7 @@ static int add_times(struct vx_source *s, struct vx_sources *to, struct vx_err *
 		struct vx_source *one = s->times && !absent ? time_point(s, t, to->next_id) : NULL;
 
 		if (!s->times || (!one && !absent))
-			return vx_fail(e, -ENOMEM, "no memory");
+			return vx_no_memory(e);
 		s->times[t] = one;
 		to->next_id++; /* also of one that is not there: ids tell time points */
 	}
@@ -115,7 +115,7 @@ static int append(struct vx_sources *to, struct vx_source *s, struct vx_err *e)
 		return vx_fail(e, -EFBIG, "more than %d volumes are not supported", VX_MAX_VOLUMES);
 	more = realloc(to->at, (to->n + 1) * sizeof *more);
 	if (!more)
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	to->at = more;
 	to->at[to->n++] = s;
 	return 0;
@@ -196,7 +196,7 @@ int vx_opening_read(struct vx_opening *o, const char *dir, const char *name, str
 	int r;
 
 	if (!key)
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	r = vx_doc_read(o->store, key, VX_MAX_METADATA_BYTES, ret, e);
 	if (r == -EACCES) {
 		if (!o->denied.code)
@@ -231,7 +231,7 @@ int vx_opening_add(struct vx_opening *o, const char *suffix, struct vx_volume *v
 
 	if (!s) {
 		vx_volume_free(&v);
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	}
 	s->meta = v;
 	s->fill_missing = o->spec->fill_missing;
@@ -239,7 +239,7 @@ int vx_opening_add(struct vx_opening *o, const char *suffix, struct vx_volume *v
 	s->url = strdup(vx_store_url(o->store));
 	s->info = calloc(v->nscales, sizeof *s->info);
 	if (!s->name || !s->url || !s->info)
-		r = vx_fail(e, -ENOMEM, "no memory");
+		r = vx_no_memory(e);
 	else if (!is_good_name(s->name))
 		r = vx_fail(e, -EINVAL, "\"%s\" is no name for a volume: give one with name=", s->name);
 	else if (o->to->next_id >= VX_MAX_SOURCE_ID)
@@ -269,7 +269,7 @@ static int move_keys(struct vx_volume *v, const char *inner, struct vx_err *e)
 		char *key = v->scales[i].key ? vx_path_join(inner, v->scales[i].key) : NULL;
 
 		if (v->scales[i].key && !key)
-			return vx_fail(e, -ENOMEM, "no memory");
+			return vx_no_memory(e);
 		free(v->scales[i].key);
 		v->scales[i].key = key;
 	}
@@ -372,14 +372,14 @@ static int open_path(struct vx_opening *o, struct vx_err *e)
 
 	o->store_users = malloc(sizeof *o->store_users);
 	if (!o->store_users)
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	*o->store_users = 1;
 	r = vx_store_open(&o->store, o->fetcher, o->path.url, e);
 	if (r < 0)
 		return r;
 	o->name = o->spec->name ? strdup(o->spec->name) : vx_cloudpath_name(&o->path);
 	if (!o->name)
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	if (!is_good_name(o->name))
 		return vx_fail(e, -EINVAL, "\"%s\" is no name for a volume: give one with name=", o->name);
 	r = open_wanted(o, e);

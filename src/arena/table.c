@@ -115,7 +115,7 @@ int vx_table_attach(struct vx_table **ret, int fd, struct vx_err *e)
 	struct stat st;
 
 	if (!t)
-		return vx_fail(e, -ENOMEM, "no memory");
+		return vx_no_memory(e);
 	t->map = MAP_FAILED;
 	pthread_mutex_init(&t->mtx, NULL);
 	if (fstat(fd, &st) == 0 && (uint64_t)st.st_size == total_size())

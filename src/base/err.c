@@ -31,6 +31,11 @@ int vx_fail(struct vx_err *e, int code, const char *fmt, ...)
 	return code;
 }
 
+int vx_no_memory(struct vx_err *e)
+{
+	return vx_fail(e, -ENOMEM, "no memory");
+}
+
 int vx_fail_prefix(struct vx_err *e, const char *fmt, ...)
 {
 	va_list ap;

@@ -18,6 +18,9 @@ struct vx_err {
  * network. */
 int vx_fail(struct vx_err *e, int code, const char *fmt, ...) VX_PRINTF(3, 4);
 
+/* The same for the failure that says nothing but itself: -ENOMEM. */
+int vx_no_memory(struct vx_err *e);
+
 /* Puts "text: " in front of the sentence already in `e`; returns e->code. */
 int vx_fail_prefix(struct vx_err *e, const char *fmt, ...) VX_PRINTF(2, 3);
 

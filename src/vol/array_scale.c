@@ -350,7 +350,7 @@ static int make_grid(const struct vx_array *a, const struct vx_volume *v, struct
 	uint64_t slab = chunk_extent(a, v->axis, VX_ROLE_CHANNEL), bytes;
 
 	if (!g)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	s->grids = g;
 	s->ngrids = 1;
 	for (int d = 0; d < 3; d++) {
@@ -376,7 +376,7 @@ int vx_array_scale(const struct vx_array *a, const char *dir, const struct vx_vo
 	s->key = strdup(dir);
 	s->encoding = strdup(a->encoding[0] ? a->encoding : "raw");
 	if (!s->key || !s->encoding)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	if (strlen(dir) > MAX_DIR)
 		return vx_fail(e, -EBADMSG, "its path has %zu bytes; at most %d are supported", strlen(dir), MAX_DIR);
 	if ((r = check_axes(a, v, e)) < 0 || (r = check_volume(a, v, e)) < 0 || (r = check_chunk(a, e)) < 0 ||
@@ -386,12 +386,12 @@ int vx_array_scale(const struct vx_array *a, const char *dir, const struct vx_vo
 	s->params = p = place_new(a, v->axis);
 	s->free_params = place_free;
 	if (!p)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	s->codec = a->nfilters ? &vx_codec_filtered : &vx_codec_chain;
 	if (is_nested(a)) {
 		s->codec = &vx_codec_nested;
 		p->nested = calloc(1, sizeof *p->nested);
-		r = p->nested ? fill_nested(p->nested, a, v->axis, e) : vx_fail(e, -ENOMEM, "out of memory");
+		r = p->nested ? fill_nested(p->nested, a, v->axis, e) : vx_no_memory(e);
 	} else {
 		r = check_coding(p->coding, e);
 	}
@@ -399,7 +399,7 @@ int vx_array_scale(const struct vx_array *a, const char *dir, const struct vx_vo
 		return r;
 	s->sharding = calloc(1, sizeof *s->sharding);
 	if (!s->sharding)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	fill_sharding(s->sharding, a, a->object, &a->shard[0], v->axis);
 	return vx_sharding_check(s->sharding, e);
 }

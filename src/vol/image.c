@@ -8,11 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static int no_memory(struct vx_err *e)
-{
-	return vx_fail(e, -ENOMEM, "out of memory");
-}
-
 /* ---- paths ---- */
 
 bool vx_path_is_sound(const char *path)
@@ -48,11 +43,11 @@ int vx_paths_add(struct vx_paths *p, const char *path, const struct vx_json *j, 
 		return vx_fail(e, -EFBIG, "%s: more than %d entries are not supported", j->path, VX_MAX_VOLUMES);
 	more = realloc(p->at, (p->n + 1) * sizeof *p->at);
 	if (!more)
-		return no_memory(e);
+		return vx_no_memory(e);
 	p->at = more;
 	p->at[p->n] = strdup(path);
 	if (!p->at[p->n])
-		return no_memory(e);
+		return vx_no_memory(e);
 	p->n++;
 	return 0;
 }
@@ -77,12 +72,12 @@ int vx_image_add(struct vx_image *im, const char *path, const struct vx_json *j,
 		return vx_fail(e, -EFBIG, "%s: more than %d scales are not supported", j->path, VX_MAX_SCALES);
 	more = realloc(im->level, (im->nlevels + 1) * sizeof *im->level);
 	if (!more)
-		return no_memory(e);
+		return vx_no_memory(e);
 	im->level = more;
 	memset(&more[im->nlevels], 0, sizeof *more);
 	more[im->nlevels].path = strdup(path);
 	if (!more[im->nlevels].path)
-		return no_memory(e);
+		return vx_no_memory(e);
 	im->nlevels++;
 	return 0;
 }
@@ -225,7 +220,7 @@ static int set_head(struct vx_volume *v, const struct vx_image *im, const struct
 	v->channels = channels ? (uint32_t)channels : 1; /* an empty array: the scale will say so */
 	v->times = times ? (uint32_t)times : 1;
 	v->type = strdup(im->is_label ? "segmentation" : "image");
-	return v->type ? 0 : no_memory(e);
+	return v->type ? 0 : vx_no_memory(e);
 }
 
 static int make_scale(struct vx_volume *v, unsigned i, const struct vx_image *im, const struct vx_array *a,
@@ -235,7 +230,7 @@ static int make_scale(struct vx_volume *v, unsigned i, const struct vx_image *im
 	VX_AUTO_FREE char *dir = vx_path_join(prefix, im->level[i].path);
 
 	if (!dir)
-		return no_memory(&s->bad);
+		return vx_no_memory(&s->bad);
 	set_resolution(v, &im->level[i], nm, s);
 	if (vx_array_scale(a, dir, v, s, &s->bad) < 0 && dir[0])
 		vx_fail_prefix(&s->bad, "%s", dir);
@@ -251,12 +246,12 @@ static int make_scales(struct vx_volume *v, const struct vx_image *im, const str
 	find_units(v, nm);
 	v->scales = calloc(im->nlevels, sizeof *v->scales);
 	if (!v->scales)
-		return no_memory(e);
+		return vx_no_memory(e);
 	v->nscales = im->nlevels;
 	for (unsigned i = 0; i < im->nlevels; i++) {
 		v->scales[i].bad = err[i];
 		if (!err[i].code && make_scale(v, i, im, &array[i], prefix, nm) == -ENOMEM)
-			return no_memory(e);
+			return vx_no_memory(e);
 		good |= !v->scales[i].bad.code;
 	}
 	if (!good)
@@ -278,7 +273,7 @@ int vx_image_build(const struct vx_image *im, const struct vx_array *array, cons
 				   : vx_fail(e, -EBADMSG, "the image has no scales");
 	v = calloc(1, sizeof *v);
 	if (!v)
-		return no_memory(e);
+		return vx_no_memory(e);
 	r = set_head(v, im, &array[first], e);
 	if (r == 0)
 		r = make_scales(v, im, array, err, prefix, e);

@@ -74,7 +74,7 @@ static int parse(const char *what, const char *text, size_t len, size_t flags, s
 		return vx_fail(e, -EBADMSG, "%s is empty", what);
 	top = json_loadb(text, len, flags, &err);
 	if (!top && !err.text[0]) /* jansson has a sentence for everything but this */
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	if (!top)
 		return vx_fail(e, -EBADMSG, "%s is not JSON: line %d, column %d: %s", what, err.line, err.column,
 			       err.text);
@@ -186,7 +186,7 @@ int vx_json_parse_loose(const char *what, const char *text, size_t len, size_t m
 		return r;
 	strict = malloc(3 * len + 16); /* "1e999," becomes "\"Infinity\"," at the worst */
 	if (!strict)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	return parse(what, strict, rewrite(text, len, strict), 0, ret, e);
 }
 

@@ -111,7 +111,7 @@ static int add_listed(struct vx_n5_group *g, const char *path, const struct vx_j
 		return r;
 	more = realloc(g->listed, g->image.nlevels * sizeof *more);
 	if (!more)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	g->listed = more;
 	memset(&more[g->nlisted], 0, sizeof *more);
 	g->nlisted = g->image.nlevels;

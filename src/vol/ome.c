@@ -131,7 +131,7 @@ static int parse_image(const struct vx_json *j, struct vx_image *im, struct vx_e
 	if (!im->naxes && vx_json_find(j, "coordinateSystems", &item))
 		return vx_fail(e, -EOPNOTSUPP, "%s: this version of OME-Zarr is not supported", item.path);
 	if (name && !(im->name = strdup(name)))
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	if ((r = vx_json_get(j, "datasets", &list, e)) < 0 || (r = vx_json_array(&list, 1, VX_MAX_SCALES, &n, e)) < 0)
 		return r;
 	for (size_t i = 0; r >= 0 && i < n; i++) {
@@ -153,7 +153,7 @@ static int parse_images(const struct vx_json *m, struct vx_ome *o, struct vx_err
 		return r;
 	o->image = calloc(n, sizeof *o->image);
 	if (!o->image)
-		return vx_fail(e, -ENOMEM, "out of memory");
+		return vx_no_memory(e);
 	o->nimages = (unsigned)n;
 	for (size_t i = 0; r >= 0 && i < n; i++) {
 		vx_json_at(&list, i, &item);
@@ -207,7 +207,7 @@ static int parse_collections(const struct vx_json *m, struct vx_ome *o, struct v
 			well = json_string_value(json_object_get(json_array_get(wells.value, 0), "path"));
 		o->field = strdup(well ? well : "A/1");
 		if (!o->field)
-			return vx_fail(e, -ENOMEM, "out of memory");
+			return vx_no_memory(e);
 	}
 	return 0;
 }

@@ -18,11 +18,6 @@
 #define MAX_BLOCK_VOXELS ((uint64_t)1 << 24)
 #define MAX_KEY (VX_MAX_URL - VX_BOX_NAME_MAX)
 
-static int no_memory(struct vx_err *e)
-{
-	return vx_fail(e, -ENOMEM, "out of memory");
-}
-
 /* ---- one scale ---- */
 
 /* Resolves ".", ".." and doubled slashes in place; what leads out of the volume stays in front as "../". */
@@ -74,7 +69,7 @@ static int parse_key(const struct vx_json *scale, struct vx_scale *s, struct vx_
 			return vx_fail(e, -EBADMSG, "%s %s contains a control character", j.path, vx_quote(text).text);
 	s->key = strdup(text);
 	if (!s->key)
-		return no_memory(e);
+		return vx_no_memory(e);
 	normalise_key(s->key);
 	return 0;
 }
@@ -127,7 +122,7 @@ static int parse_grids(const struct vx_json *scale, const struct vx_volume *v, s
 		return r;
 	grids = calloc(n, sizeof *grids);
 	if (!grids)
-		return no_memory(e);
+		return vx_no_memory(e);
 	for (size_t i = 0; i < n; i++) {
 		vx_json_at(&j, i, &item);
 		r = vx_json_int3(&item, 1, VX_MAX_EXTENT, chunk, e);
@@ -155,7 +150,7 @@ static int parse_encoding(const struct vx_json *scale, struct vx_scale *s, struc
 		return r;
 	s->encoding = strdup(name);
 	if (!s->encoding)
-		return no_memory(e);
+		return vx_no_memory(e);
 	s->codec = vx_codec_find(name);
 	if (!s->codec && vx_codec_lacks(name))
 		return vx_fail(e, -EOPNOTSUPP, "%s %s is not supported: this voxfs was built without %s", j.path,
@@ -286,7 +281,7 @@ static int parse_sharding(const struct vx_json *scale, struct vx_scale *s, struc
 		return 0;
 	sharding = calloc(1, sizeof *sharding);
 	if (!sharding)
-		return no_memory(e);
+		return vx_no_memory(e);
 	r = parse_shard_layout(&j, sharding, e);
 	if (r < 0)
 		return r;
@@ -424,7 +419,7 @@ static int parse_head(const struct vx_json *top, struct vx_volume *v, struct vx_
 		return r;
 	v->type = strdup(text);
 	if (!v->type)
-		return no_memory(e);
+		return vx_no_memory(e);
 	r = vx_json_get(top, "data_type", &j, e);
 	if (r < 0 || (r = vx_json_string(&j, &text, e)) < 0)
 		return r;
@@ -448,13 +443,13 @@ static int parse_scales(const struct vx_json *top, struct vx_volume *v, struct v
 		return r;
 	v->scales = calloc(n, sizeof *v->scales);
 	if (!v->scales)
-		return no_memory(e);
+		return vx_no_memory(e);
 	v->nscales = (unsigned)n;
 	for (size_t i = 0; i < n; i++) {
 		vx_json_at(&j, i, &item);
 		r = parse_scale(&item, v, &v->scales[i], &v->scales[i].bad);
 		if (r == -ENOMEM)
-			return no_memory(e);
+			return vx_no_memory(e);
 		good |= !r;
 	}
 	if (!good)
@@ -477,7 +472,7 @@ int vx_precomputed_parse(const char *json, size_t len, struct vx_volume **ret, s
 		return r;
 	v = calloc(1, sizeof *v);
 	if (!v)
-		return no_memory(e);
+		return vx_no_memory(e);
 	v->format = &vx_format_precomputed;
 	v->times = 1;
 	strcpy(v->voxel_unit, "nm");
