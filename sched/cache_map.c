@@ -189,13 +189,13 @@ static int locate(struct vx_cache *c, struct vx_piece *p)
 {
 	const struct vx_volume *v = p->owner->src->meta;
 	uint32_t width = vx_dtype_width(v->dtype);
-	uint64_t n[3] = {vx_box_extent(&p->owner->box, 0), vx_box_extent(&p->owner->box, 1),
-			 vx_box_extent(&p->owner->box, 2)};
 	struct vx_place whole;
+	uint64_t n[3];
 	int r = ensure_map(c, p->owner, NULL);
 
 	if (r < 0)
 		return r;
+	vx_box_extents(&p->owner->box, n);
 	whole = vx_place_packed(p->owner->map, n, width);
 	p->from = vx_place_at(&whole, &p->owner->box, &p->box, width);
 	return 0;

@@ -76,12 +76,6 @@ struct vx_place vx_part_place(const struct vx_part *p, const struct vx_box *part
 	return to;
 }
 
-static void extents(const struct vx_box *b, uint64_t n[3])
-{
-	for (int d = 0; d < 3; d++)
-		n[d] = vx_box_extent(b, d);
-}
-
 void vx_part_landed(const struct vx_task *t, const struct vx_part *p)
 {
 	struct vx_cbox *b = p->job->into;
@@ -104,7 +98,7 @@ static int serve_part(const struct vx_task *t, const struct vx_part *p, const st
 	if (!want->to.at)
 		return 0;
 	if (s->zeros) {
-		extents(&p->box, n);
+		vx_box_extents(&p->box, n);
 		vx_place_fill(&to, n, p->nchan, form.width, scale->fill);
 		return 0;
 	}
@@ -141,7 +135,7 @@ static bool serve_from_boxes(struct vx_worker *w, const struct vx_task *t, const
 		struct vx_place to = vx_part_place(p, &piece[i].box, width);
 		uint64_t ext[3];
 
-		extents(&piece[i].box, ext);
+		vx_box_extents(&piece[i].box, ext);
 		piece[i].from.at += p->chan * piece[i].from.chan;
 		vx_place_copy(&to, &piece[i].from, ext, p->nchan, width);
 	}

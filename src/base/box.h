@@ -17,6 +17,12 @@ static inline uint64_t vx_box_extent(const struct vx_box *b, int d)
 	return (uint64_t)(b->hi[d] - b->lo[d]);
 }
 
+static inline void vx_box_extents(const struct vx_box *b, uint64_t n[3])
+{
+	for (int d = 0; d < 3; d++)
+		n[d] = vx_box_extent(b, d);
+}
+
 static inline bool vx_box_empty(const struct vx_box *b)
 {
 	return b->lo[0] >= b->hi[0] || b->lo[1] >= b->hi[1] || b->lo[2] >= b->hi[2];

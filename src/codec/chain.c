@@ -354,12 +354,6 @@ static struct vx_place moved(const struct vx_chunk_form *f, const struct vx_plac
 	return p;
 }
 
-static void extents(const struct vx_box *b, uint64_t n[3])
-{
-	for (int d = 0; d < 3; d++)
-		n[d] = vx_box_extent(b, d);
-}
-
 /* The voxels of `piece`, `channels` of the picked ones, which are all there. */
 static int copy_piece(const struct vx_chunk_form *f, const struct strided *whole, const struct vx_box *part,
 		      const struct vx_box *piece, uint32_t channels, const struct vx_place *to, struct vx_err *e)
@@ -369,7 +363,7 @@ static int copy_piece(const struct vx_chunk_form *f, const struct strided *whole
 	struct strided from = *whole;
 	uint64_t n[3];
 
-	extents(piece, n);
+	vx_box_extents(piece, n);
 	from.at += (uint64_t)piece->lo[0] * from.x + (uint64_t)piece->lo[1] * from.row +
 		   (uint64_t)piece->lo[2] * from.plane + f->pick.first * from.chan;
 	if (c->is_bool && !permute_is_bool(&from, n, channels))
@@ -384,7 +378,7 @@ static void zero_piece(const struct vx_chunk_form *f, const struct vx_box *part,
 	struct vx_place at = moved(f, to, part, piece, first);
 	uint64_t n[3];
 
-	extents(piece, n);
+	vx_box_extents(piece, n);
 	vx_place_zero(&at, n, channels, f->width);
 }
 

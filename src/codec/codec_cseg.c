@@ -297,8 +297,7 @@ static int decode_staged(const struct chan *c, const uint64_t at[3], uint64_t n)
 		tile.hi[d] = tile.lo[d] + (int64_t)(c->f->block[d] * (d == 0 ? n : 1));
 	}
 	vx_box_clip(c->part, &tile, &batch); /* every block here meets the part */
-	for (int d = 0; d < 3; d++)
-		size[d] = vx_box_extent(&batch, d);
+	vx_box_extents(&batch, size);
 	staged.part = &batch;
 	staged.way = STORED;
 	staged.to = vx_place_packed(stage, size, c->f->width);

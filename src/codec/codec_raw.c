@@ -22,8 +22,7 @@ int vx_raw_decode(const struct vx_chunk_form *f, const uint8_t *data, size_t len
 		return vx_fail(e, -EBADMSG, "raw chunk has %zu bytes, its shape needs %" PRIu64, len, want);
 	from = vx_place_packed((uint8_t *)(uintptr_t)data, f->n, f->width); /* only read from */
 	from = vx_place_at(&from, &whole, part, f->width);
-	for (int d = 0; d < 3; d++)
-		n[d] = vx_box_extent(part, d);
+	vx_box_extents(part, n);
 	from.at += f->pick.first * from.chan;
 	stream_or_copy(to, &from, n, picked, f->width);
 	return 0;

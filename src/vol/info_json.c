@@ -163,8 +163,7 @@ static void put_shape(FILE *f, const struct vx_volume *v, const struct vx_scale 
 		fputs("  \"shape\": null,\n  \"numpy_shape\": null,\n  \"box\": null,\n  \"bytes\": null,\n  ", f);
 		return;
 	}
-	for (int d = 0; d < 3; d++)
-		n[d] = vx_box_extent(&s->bounds, d);
+	vx_box_extents(&s->bounds, n);
 	fprintf(f, "  \"shape\": {\"x\": %" PRIu64 ", \"y\": %" PRIu64 ", \"z\": %" PRIu64 "},\n", n[0], n[1], n[2]);
 	fputs("  \"numpy_shape\": [", f);
 	if (v->channels > 1)

@@ -97,10 +97,8 @@ struct vx_chunk_form vx_scale_form(const struct vx_volume *v, const struct vx_sc
 	uint32_t first;
 
 	vx_scale_slab(v, s, grid, cell->slab, &first, &f.channels);
-	for (int d = 0; d < 3; d++) {
-		f.n[d] = vx_box_extent(&box, d);
-		f.block[d] = s->block[d];
-	}
+	vx_box_extents(&box, f.n);
+	memcpy(f.block, s->block, sizeof f.block);
 	return f;
 }
 
