@@ -33,6 +33,19 @@ int vx_array_lengths(const struct vx_json *j, int64_t min, unsigned *rank, uint6
 	return 0;
 }
 
+int vx_array_separator(const struct vx_json *j, struct vx_array *a, struct vx_err *e)
+{
+	const char *s;
+	int r = vx_json_string(j, &s, e);
+
+	if (r < 0)
+		return r;
+	if (strcmp(s, ".") && strcmp(s, "/"))
+		return vx_fail(e, -EBADMSG, "%s is %s; it must be \".\" or \"/\"", j->path, vx_quote(s).text);
+	a->separator = s[0];
+	return 0;
+}
+
 /* ---- codecs ---- */
 
 static int lzma_format(const struct vx_json *j, struct vx_err *e)

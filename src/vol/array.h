@@ -72,6 +72,8 @@ bool vx_n5_is_same_form(const struct vx_array *a, const struct vx_array *b);
 /* A list of exactly *rank lengths within [min, VX_MAX_EXTENT]; *rank 0: any number up to the largest, which it becomes.
  */
 int vx_array_lengths(const struct vx_json *j, int64_t min, unsigned *rank, uint64_t *ret, struct vx_err *e);
+/* "." or "/" between the indices of a key. */
+int vx_array_separator(const struct vx_json *j, struct vx_array *a, struct vx_err *e);
 /* The fill value of an element. `v2`: null is zero, base64 of the element's bytes is understood (in the array's byte
  * order), 0 and 1 are booleans. */
 int vx_array_fill(const struct vx_json *j, struct vx_array *a, bool v2, struct vx_err *e);

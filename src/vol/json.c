@@ -282,7 +282,7 @@ int vx_json_no_others(const struct vx_json *object, const char *const *known, st
 		for (const char *const *k = known; *k; k++)
 			found |= !strcmp(*k, key);
 		if (!found)
-			return vx_fail(e, -EBADMSG, "%s%shas the member %s, which is not known", object->path,
+			return vx_fail(e, -EOPNOTSUPP, "%s%shas the member %s, which is not known", object->path,
 				       object->path[0] ? " " : "it ", vx_quote(key).text);
 	}
 	return 0;

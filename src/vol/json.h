@@ -50,7 +50,7 @@ int vx_json_int(const struct vx_json *j, int64_t min, int64_t max, int64_t *ret,
 int vx_json_int3(const struct vx_json *j, int64_t min, int64_t max, int64_t ret[3], struct vx_err *e);
 /* A finite number. */
 int vx_json_real(const struct vx_json *j, double *ret, struct vx_err *e);
-/* -EBADMSG and a sentence that names the first member of the object that is not in `known`, which NULL ends. */
+/* -EOPNOTSUPP and a sentence that names the first member of the object that is not in `known`, which NULL ends. */
 int vx_json_no_others(const struct vx_json *object, const char *const *known, struct vx_err *e);
 /* Three finite numbers above 0. */
 int vx_json_positive3(const struct vx_json *j, double ret[3], struct vx_err *e);

@@ -192,28 +192,6 @@ static int parse_bits(const struct vx_json *object, const char *name, unsigned *
 	return 0;
 }
 
-/* A member that is not known may change where everything is: the other readers refuse it too. */
-static int refuse_unknown_members(const struct vx_json *sharding, struct vx_err *e)
-{
-	static const char *const known[] = {"@type",          "hash",       "preshift_bits",
-					    "minishard_bits", "shard_bits", "minishard_index_encoding",
-					    "data_encoding"};
-	const char *name;
-	json_t *value;
-
-	json_object_foreach((json_t *)sharding->value, name, value)
-	{
-		bool found = false;
-
-		for (unsigned i = 0; i < VX_ARRAY_LEN(known); i++)
-			found |= !strcmp(name, known[i]);
-		if (!found)
-			return vx_fail(e, -EOPNOTSUPP, "%s has a member %s, which is not known", sharding->path,
-				       vx_quote(name).text);
-	}
-	return 0;
-}
-
 /* What an encoding can hold; raw holds everything. */
 static const struct {
 	const char *encoding;
@@ -245,8 +223,13 @@ static int check_fit(const struct vx_json *scale, const struct vx_volume *v, con
 	return 0;
 }
 
+/* A member that is not known may change where everything is: the other readers refuse it too. */
 static int parse_shard_layout(const struct vx_json *j, struct vx_sharding *s, struct vx_err *e)
 {
+	static const char *const known[] = {
+	    "@type",         "hash", "preshift_bits", "minishard_bits", "shard_bits", "minishard_index_encoding",
+	    "data_encoding", NULL,
+	};
 	static const char *const hashes[2] = {"identity", "murmurhash3_x86_128"};
 	static const char *const encodings[2] = {"raw", "gzip"};
 	struct vx_json type;
@@ -259,7 +242,8 @@ static int parse_shard_layout(const struct vx_json *j, struct vx_sharding *s, st
 		return vx_fail(e, -EOPNOTSUPP, "%s is %s; only \"neuroglancer_uint64_sharded_v1\" is supported",
 			       type.path, vx_quote(text).text);
 	s->kind = VX_SHARD_PRECOMPUTED;
-	if ((r = refuse_unknown_members(j, e)) < 0 || (r = parse_bits(j, "preshift_bits", &s->preshift_bits, e)) < 0 ||
+	if ((r = vx_json_no_others(j, known, e)) < 0 ||
+	    (r = parse_bits(j, "preshift_bits", &s->preshift_bits, e)) < 0 ||
 	    (r = parse_bits(j, "minishard_bits", &s->minishard_bits, e)) < 0 ||
 	    (r = parse_bits(j, "shard_bits", &s->shard_bits, e)) < 0 ||
 	    (r = parse_choice(j, "hash", true, hashes, &s->murmur, e)) < 0 ||

@@ -68,17 +68,10 @@ static int parse_order(const struct vx_json *top, struct vx_array *a, struct vx_
 static int parse_separator(const struct vx_json *top, struct vx_array *a, struct vx_err *e)
 {
 	struct vx_json j;
-	const char *s;
-	int r;
 
 	if (!vx_json_find(top, "dimension_separator", &j) || json_is_null(j.value))
 		return 0;
-	if ((r = vx_json_string(&j, &s, e)) < 0)
-		return r;
-	if (strcmp(s, ".") && strcmp(s, "/"))
-		return vx_fail(e, -EBADMSG, "%s is %s; it must be \".\" or \"/\"", j.path, vx_quote(s).text);
-	a->separator = s[0];
-	return 0;
+	return vx_array_separator(&j, a, e);
 }
 
 /* The id; old writers of Java spelt it "type". */

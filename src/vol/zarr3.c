@@ -107,7 +107,7 @@ static int parse_keys(const struct vx_json *top, struct vx_array *a, struct vx_e
 {
 	static const char *const known[] = {"separator", NULL};
 	struct vx_json j, configuration, separator;
-	const char *name, *s;
+	const char *name;
 	int r = vx_json_get(top, "chunk_key_encoding", &j, e);
 
 	if (r < 0 || (r = vx_zarr3_named(&j, &name, &configuration, e)) < 0)
@@ -116,14 +116,11 @@ static int parse_keys(const struct vx_json *top, struct vx_array *a, struct vx_e
 		return vx_fail(e, -EOPNOTSUPP, "%s %s is not supported", j.path, vx_quote(name).text);
 	a->key_c = name[0] == 'd';
 	a->separator = a->key_c ? '/' : '.';
-	if (!configuration.value || !vx_json_find(&configuration, "separator", &separator))
-		return configuration.value ? vx_json_no_others(&configuration, known, e) : 0;
-	if ((r = vx_json_string(&separator, &s, e)) < 0 || (r = vx_json_no_others(&configuration, known, e)) < 0)
+	if (!configuration.value)
+		return 0;
+	if ((r = vx_json_no_others(&configuration, known, e)) < 0)
 		return r;
-	if (strcmp(s, ".") && strcmp(s, "/"))
-		return vx_fail(e, -EBADMSG, "%s is %s; it must be \".\" or \"/\"", separator.path, vx_quote(s).text);
-	a->separator = s[0];
-	return 0;
+	return vx_json_find(&configuration, "separator", &separator) ? vx_array_separator(&separator, a, e) : 0;
 }
 
 static int parse_fill(const struct vx_json *top, struct vx_array *a, struct vx_err *e)

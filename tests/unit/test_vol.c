@@ -140,7 +140,7 @@ static const struct {
 	{"sharding-sum", EBADMSG, "scales[0].sharding: shard_bits is 63; with minishard_bits 2 it must be at most 62"},
 	{"sharding-index-encoding", EOPNOTSUPP, "scales[0].sharding.minishard_index_encoding is \"zstd\"; it must be"},
 	{"sharding-data-encoding", EBADMSG, "scales[0].sharding.data_encoding is null; it must be a string"},
-	{"sharding-unknown", EOPNOTSUPP, "scales[0].sharding has a member \"salt\", which is not known"},
+	{"sharding-unknown", EOPNOTSUPP, "scales[0].sharding has the member \"salt\", which is not known"},
 	{"sharding-two-chunks", EBADMSG, "scales[0].chunk_sizes has 2 entries; a sharded scale has one"},
 	{"sharding-grid", EFBIG, "scales[0].sharding: the grid has too many chunks to be numbered with 64 bits"},
 	{"sharding-true", EBADMSG, "scales[0].sharding is a boolean; it must be an object"},

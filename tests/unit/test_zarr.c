@@ -203,7 +203,7 @@ static const struct {
 	{'3', V3("uint8", "0", "{\"name\":\"transpose\",\"configuration\":{\"order\":[2,1,0]}}"), EBADMSG, "no codec that makes bytes"},
 	{'3', V3("uint8", "0", ""), EBADMSG, "codecs has 0 entries"},
 	{'3', V3("uint8", "0", "{\"name\":\"bytes\",\"configuration\":{\"endian\":\"middle\"}}"), EBADMSG, "endian is \"middle\""},
-	{'3', V3("uint8", "0", "{\"name\":\"bytes\",\"configuration\":{\"odd\":1}}"), EBADMSG, "has the member \"odd\""},
+	{'3', V3("uint8", "0", "{\"name\":\"bytes\",\"configuration\":{\"odd\":1}}"), EOPNOTSUPP, "has the member \"odd\""},
 	{'3', V3("uint8", "0", SHARD("3,3,2", LITTLE)), EBADMSG, "3 does not divide the shard's 4"},
 	{'3', V3("uint8", "0", "{\"name\":\"sharding_indexed\",\"configuration\":{\"chunk_shape\":[2,3,2],\"codecs\":[" LITTLE "],\"index_codecs\":[" LITTLE ",{\"name\":\"gzip\"}]}}"), EOPNOTSUPP, "index_codecs[1]: the codec \"gzip\""},
 	{'3', V3("uint8", "0", "{\"name\":\"sharding_indexed\",\"configuration\":{\"chunk_shape\":[2,3,2],\"codecs\":[" LITTLE "]," INDEX ",\"index_location\":\"middle\"}}"), EBADMSG, "index_location is \"middle\""},
