@@ -17,16 +17,6 @@ static inline bool vx_mul_u64(uint64_t a, uint64_t b, uint64_t *ret)
 	return !__builtin_mul_overflow(a, b, ret);
 }
 
-static inline bool vx_add_i64(int64_t a, int64_t b, int64_t *ret)
-{
-	return !__builtin_add_overflow(a, b, ret);
-}
-
-static inline bool vx_sub_i64(int64_t a, int64_t b, int64_t *ret)
-{
-	return !__builtin_sub_overflow(a, b, ret);
-}
-
 /* a and b must be small enough that a + b - 1 fits, which holds for every size below VX_MAX_EXTENT.
  */
 static inline uint64_t vx_div_up(uint64_t a, uint64_t b)
