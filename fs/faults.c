@@ -6,16 +6,6 @@
 
 #include <signal.h>
 
-#ifndef __has_feature
-#define __has_feature(x) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || __has_feature(address_sanitizer) || \
-    __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#else
-#define SANITIZED 0
-#endif
-
 static struct vx_table *table;
 
 static void on_fault(int sig)
@@ -34,6 +24,9 @@ void vx_faults_catch(struct vx_table *t)
 	struct sigaction sa = {.sa_handler = on_fault, .sa_flags = SA_NODEFER};
 
 	table = t;
-	for (size_t i = 0; !SANITIZED && i < VX_ARRAY_LEN(deadly); i++)
+#ifdef VX_SANITIZED
+	return;
+#endif
+	for (size_t i = 0; i < VX_ARRAY_LEN(deadly); i++)
 		sigaction(deadly[i], &sa, NULL);
 }
