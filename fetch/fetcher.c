@@ -175,7 +175,6 @@ static int start_thread(struct vx_fetcher *f)
 	sigdelset(&all, SIGFPE);
 	sigdelset(&all, SIGILL);
 	sigdelset(&all, SIGABRT);
-	sigdelset(&all, VX_BIND_SIGNAL);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = pthread_create(&f->thread, NULL, vx_loop_run, f);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

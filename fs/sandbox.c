@@ -3,11 +3,9 @@
  * tells what is, not what was asked for.
  */
 #include "fs/sandbox.h"
-#include "base/check.h"
 #include "fs/sandbox_layers.h"
 
 #include <ctype.h>
-#include <dirent.h>
 #include <dlfcn.h>
 #include <jansson.h>
 #include <linux/capability.h>
@@ -109,22 +107,9 @@ static int enter_layers(const struct vx_sandbox *s, struct vx_sandbox_report *re
 	return vx_layer_off(&ret->seccomp, "%s", why);
 }
 #else
-static unsigned count_threads(void)
-{
-	DIR *d = opendir("/proc/self/task");
-	struct dirent *entry;
-	unsigned n = 0;
-
-	while (d && (entry = readdir(d)))
-		n += entry->d_name[0] != '.';
-	if (d)
-		closedir(d);
-	return n ? n : 1;
-}
-
 static int enter_layers(const struct vx_sandbox *s, struct vx_sandbox_report *ret)
 {
-	int r = vx_landlock_enter(s, count_threads() > 1, &ret->landlock, &ret->landlock_abi);
+	int r = vx_landlock_enter(s, &ret->landlock, &ret->landlock_abi);
 
 	return r < 0 ? r : vx_seccomp_enter(&ret->seccomp);
 }

@@ -3,9 +3,9 @@
  * kernel. Two layers that do not rely on each other, Landlock for files and seccomp for system calls, beside the
  * identity (fs/privileges.h). A layer that the kernel lacks is reported and the server goes on.
  *
- * Enter it after the identity has been taken and sources are open. Threads that run already are bound too; they must
- * not block VX_BIND_SIGNAL. Afterwards nothing can be executed, not even code in a file that is mapped; libraries which
- * glibc loads late (name services) are loaded by vx_sandbox_enter before.
+ * Enter it after the identity has been taken and before any other thread runs. Afterwards nothing can be executed, not
+ * even code in a file that is mapped; libraries which glibc loads late (name services) are loaded by vx_sandbox_enter
+ * before.
  */
 #ifndef VX_FS_SANDBOX_H
 #define VX_FS_SANDBOX_H

@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Landlock: what is handled and not granted is denied. Each version of its ABI handles more; we ask for all that the
  * kernel knows. The numbers are written here because the headers of older systems lack the newer ones.
- *
- * The kernel binds the calling thread and those it will start. Threads that run already bind themselves, in the handler
- * of a signal that each of them is sent.
  */
-#include "base/check.h"
-#include "base/clock.h"
 #include "fs/sandbox_layers.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -90,14 +83,13 @@ static const char *const system_files[] = {
 };
 static const char *const system_variables[] = {"CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"};
 
-/* Before version 7 threads that have bound themselves cannot signal each other where signals are scoped. */
-static struct ruleset ruleset_of(unsigned abi, bool threads)
+static struct ruleset ruleset_of(unsigned abi)
 {
 	return (struct ruleset){
 	    .fs = (uint64_t)FS_ALL_1 | (abi >= 2 ? FS_REFER : 0) | (abi >= 3 ? FS_TRUNCATE : 0) |
 		  (abi >= 5 ? FS_IOCTL_DEV : 0),
 	    .net = abi >= 4 ? NET_BIND_TCP : 0,
-	    .scoped = (abi >= 6 ? SCOPE_ABSTRACT_UNIX : 0) | (abi >= (threads ? 7 : 6) ? SCOPE_SIGNAL : 0),
+	    .scoped = abi >= 6 ? SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL : 0,
 	};
 }
 
@@ -170,102 +162,7 @@ static int allow_all(const struct vx_sandbox *s, int rules, uint64_t handled)
 	return r < 0 ? r : allow_trees(rules, s->write, s->nwrite, WRITES & handled);
 }
 
-/* ---- binding threads ---- */
-
-#define THREADS_MAX 2048
-#define BIND_NS (2 * VX_SEC) /* for a thread to answer its signal */
-
-/* A handler has no argument. */
-static struct {
-	int rules;
-	_Atomic int failure; /* negative errno */
-	_Atomic unsigned bound;
-} binding;
-
-static int bind_thread(int rules)
-{
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || syscall(SYS_landlock_restrict_self, rules, 0) < 0)
-		return -errno;
-	return 0;
-}
-
-static void on_bind(int sig)
-{
-	int kept = errno, r = bind_thread(binding.rules);
-
-	(void)sig;
-	if (r < 0)
-		binding.failure = r;
-	binding.bound++;
-	errno = kept;
-}
-
-static bool thread_runs(pid_t tid)
-{
-	return syscall(SYS_tgkill, getpid(), tid, 0) == 0;
-}
-
-static int bind_other(pid_t tid)
-{
-	uint64_t deadline = vx_now_ns() + BIND_NS;
-	unsigned before = binding.bound;
-
-	if (syscall(SYS_tgkill, getpid(), tid, VX_BIND_SIGNAL) < 0)
-		return errno == ESRCH ? 0 : -errno;
-	while (binding.bound == before) {
-		if (!thread_runs(tid))
-			return 0;
-		if (vx_now_ns() > deadline)
-			return -ETIMEDOUT;
-		usleep(100);
-	}
-	return binding.failure;
-}
-
-/* One pass over the threads; how many were new, or negative errno. */
-static int bind_new_threads(pid_t *done, unsigned *n)
-{
-	DIR *d = opendir("/proc/self/task");
-	struct dirent *entry;
-	int found = 0, r = d ? 0 : -errno;
-
-	while (r == 0 && d && (entry = readdir(d))) {
-		pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
-		bool known = tid <= 0 || tid == gettid();
-
-		for (unsigned i = 0; i < *n; i++)
-			known |= done[i] == tid;
-		if (known)
-			continue;
-		if (*n == THREADS_MAX)
-			r = -E2BIG;
-		else
-			r = bind_other(done[(*n)++] = tid);
-		found++;
-	}
-	if (d)
-		closedir(d);
-	return r < 0 ? r : found;
-}
-
-/* A thread that starts another one before it is bound shows up in the next pass. */
-static int bind_other_threads(int rules)
-{
-	struct sigaction ours = {.sa_handler = on_bind, .sa_flags = SA_RESTART};
-	pid_t done[THREADS_MAX];
-	unsigned n = 0;
-	int r;
-
-	binding.rules = rules;
-	binding.failure = 0;
-	sigaction(VX_BIND_SIGNAL, &ours, NULL);
-	while ((r = bind_new_threads(done, &n)) > 0)
-		continue;
-	signal(VX_BIND_SIGNAL, SIG_IGN); /* one that came too late would end the process */
-	return r;
-}
-
-int vx_landlock_enter(const struct vx_sandbox *s, bool threads, struct vx_layer *ret, unsigned *ret_abi)
+int vx_landlock_enter(const struct vx_sandbox *s, struct vx_layer *ret, unsigned *ret_abi)
 {
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, GET_VERSION);
 	VX_AUTO_CLOSE int rules = -1;
@@ -275,18 +172,15 @@ int vx_landlock_enter(const struct vx_sandbox *s, bool threads, struct vx_layer 
 	*ret_abi = 0;
 	if (abi < 1)
 		return vx_layer_off(ret, "the kernel does not have it (%s)", strerror(errno));
-	all = ruleset_of((unsigned)abi, threads);
+	all = ruleset_of((unsigned)abi);
 	rules = (int)syscall(SYS_landlock_create_ruleset, &all, sizeof all, 0);
 	if (rules < 0)
 		return vx_layer_off(ret, "the kernel refuses it: %s", strerror(errno));
 	r = allow_all(s, rules, all.fs);
 	if (r < 0)
 		return vx_layer_off(ret, "the kernel refuses its rules: %s", strerror(-r));
-	r = threads ? bind_other_threads(rules) : 0;
-	if (r == 0)
-		r = bind_thread(rules);
-	if (r < 0)
-		return vx_layer_off(ret, "not all threads could be bound: %s", strerror(-r));
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || syscall(SYS_landlock_restrict_self, rules, 0) < 0)
+		return vx_layer_off(ret, "the kernel does not enforce it: %s", strerror(errno));
 	*ret_abi = (unsigned)abi;
 	ret->on = true;
 	return 0;

@@ -7,9 +7,9 @@
 
 #include "fs/sandbox.h"
 
-/* Files, and where the kernel knows how: no TCP port of our own, no signal and no abstract socket to the outside.
- * `threads`: others run beside the caller. */
-int vx_landlock_enter(const struct vx_sandbox *s, bool threads, struct vx_layer *ret, unsigned *ret_abi);
+/* Files, and where the kernel knows how: no TCP port of our own, no signal and no abstract socket to the outside. It
+ * binds the calling thread and those that this will start. */
+int vx_landlock_enter(const struct vx_sandbox *s, struct vx_layer *ret, unsigned *ret_abi);
 /* System calls. Last: after it no other layer can be entered. */
 int vx_seccomp_enter(struct vx_layer *ret);
 /* Tries what is forbidden. Each try undoes what it did should it succeed. */

@@ -21,9 +21,6 @@
 #define VX_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define vx_container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-/* By which threads that run already are bound by the sandbox (fs/sandbox.h): none may block it. Needs <signal.h>. */
-#define VX_BIND_SIGNAL (SIGRTMAX - 3)
-
 /* Moves a pointer out of a self-cleaning variable: the value is returned, the variable becomes
  * NULL. */
 #define vx_steal(p)                          \

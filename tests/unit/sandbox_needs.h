@@ -23,7 +23,6 @@ struct world {
 	int arena; /* -1: none */
 	struct sockaddr_in listener;
 	const struct vx_identity *identity; /* NULL: what is chosen for an ordinary user */
-	bool threads;                       /* enter with some that run already */
 	void (*prepare)(void);              /* in the child, before it enters */
 };
 

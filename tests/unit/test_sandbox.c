@@ -23,9 +23,6 @@ struct outcome {
 	struct vx_sandbox_report report;
 	struct vx_identity identity;
 	bool caps_gone, bounds_gone, groups_gone, locked, dumpable;
-	struct older {
-		int opens, forks;
-	} older[4]; /* what threads get that ran before */
 #define X(what) int what;
 	NEEDS(X)
 #undef X
@@ -53,39 +50,6 @@ static void read_status(struct outcome *o)
 	o->dumpable = prctl(PR_GET_DUMPABLE) == 1;
 }
 
-static pthread_barrier_t entered;
-
-static void *older_thread(void *arg)
-{
-	struct older *mine = arg;
-	pid_t pid;
-
-	pthread_barrier_wait(&entered); /* it runs */
-	pthread_barrier_wait(&entered);
-	mine->opens = code_of(open("/tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-	pid = fork();
-	if (pid == 0)
-		_exit(0);
-	mine->forks = code_of(pid);
-	return NULL;
-}
-
-static void enter_with_threads(const struct vx_sandbox *s, struct outcome *o, bool threads)
-{
-	pthread_t t[4];
-
-	pthread_barrier_init(&entered, NULL, 5);
-	for (unsigned i = 0; i < 4 && threads; i++)
-		pthread_create(&t[i], NULL, older_thread, &o->older[i]);
-	if (threads)
-		pthread_barrier_wait(&entered);
-	o->r = vx_sandbox_enter(s, &o->report);
-	if (threads)
-		pthread_barrier_wait(&entered);
-	for (unsigned i = 0; i < 4 && threads; i++)
-		pthread_join(t[i], NULL);
-}
-
 static void enter(const struct world *w, struct outcome *o)
 {
 	struct vx_identity_need need = {w->source, false};
@@ -106,7 +70,7 @@ static void enter(const struct world *w, struct outcome *o)
 	read_status(o);
 	if (w->prepare)
 		w->prepare();
-	enter_with_threads(&s, o, w->threads);
+	o->r = vx_sandbox_enter(&s, &o->report);
 	if (o->r < 0)
 		return;
 #define X(what) o->what = do_##what(w);
@@ -278,21 +242,6 @@ START_TEST(as_an_ordinary_user)
 }
 END_TEST
 
-/* Threads that run already are bound like those that come. */
-START_TEST(with_threads)
-{
-	struct outcome o;
-
-	if (geteuid() == 0)
-		own(cache, NOBODY, 0700);
-	live_in((struct world){.threads = true}, &o);
-	for (unsigned i = 0; i < 4; i++) {
-		ck_assert(!o.report.landlock.on || o.older[i].opens == -EACCES);
-		ck_assert(!o.report.seccomp.on || o.older[i].forks == -EPERM);
-	}
-}
-END_TEST
-
 static void hide(int nr, int code)
 {
 	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
@@ -362,7 +311,6 @@ int main(void)
 	tcase_add_loop_test(t, as_another_user, 0, 2);
 	tcase_add_test(t, as_root_without_capabilities);
 	tcase_add_test(t, as_an_ordinary_user);
-	tcase_add_test(t, with_threads);
 	tcase_add_loop_test(t, without_a_layer, 0, 2);
 	tcase_add_test(t, told_as_json);
 	return vxt_run(s);
