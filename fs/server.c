@@ -267,7 +267,7 @@ int vx_server_run(struct vx_options *o, const struct vx_inherited *h)
 	if (r == 0)
 		r = vx_confine(o, s.table, h, &s.sandbox, &e);
 	if (r == 0)
-		r = vx_arena_on(&arena, h->arena, -1, vx_table_note(s.table), &e);
+		r = vx_arena_on(&arena, h->arena, vx_table_note(s.table), &e);
 	if (r == 0)
 		r = vx_fs_new(&s.fs, o, h->list, arena, s.table, s.broker, &e);
 	if (r == 0) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Objects are files named by number. Two mounts of one tmpfs exist, both detached: a writable one for filling and a
- * read-only clone whose descriptors are given to the kernel as passthrough backing. The kernel re-opens a backing by
- * its path with the client's flags, so only the read-only mount keeps clients from writing into a shared box.
+ * Objects are files named by number. Two mounts of one tmpfs exist, both detached: a writable one for filling, which is
+ * the arena's, and a read-only clone whose files whoever registers them gives to the kernel as passthrough backing. The
+ * kernel re-opens a backing by its path with the client's flags, so only the read-only mount keeps clients from writing
+ * into a shared box.
  */
 #include "arena/arena.h"
 #include "arena/reserve.h"
@@ -23,7 +24,6 @@
 
 struct vx_arena {
 	int rw; /* the tmpfs; -1: memfds */
-	int ro; /* its read-only clone */
 	_Atomic uint64_t next_id;
 	struct vx_sharer sharer;
 	_Atomic bool shares; /* set after the sharer */
@@ -31,14 +31,13 @@ struct vx_arena {
 	char note[200];
 };
 
-int vx_arena_on(struct vx_arena **ret, int rw, int ro, const char *note, struct vx_err *e)
+int vx_arena_on(struct vx_arena **ret, int rw, const char *note, struct vx_err *e)
 {
 	struct vx_arena *a = calloc(1, sizeof *a);
 
 	if (!a)
 		return vx_fail(e, -ENOMEM, "no memory for the arena");
 	a->rw = rw;
-	a->ro = ro;
 	a->next_id = 1;
 	snprintf(a->note, sizeof a->note, "%s", note);
 	if (vx_reserve_new(&a->ready) < 0) {
@@ -57,11 +56,11 @@ int vx_arena_new(struct vx_arena **ret, uint64_t limit, struct vx_err *e)
 	int rw, ro, r;
 
 	vx_arena_mount(limit, &rw, &ro, note);
-	r = vx_arena_on(ret, rw, ro, note, e);
-	if (r < 0 && rw >= 0) {
-		close(rw);
+	if (ro >= 0)
 		close(ro);
-	}
+	r = vx_arena_on(ret, rw, note, e);
+	if (r < 0 && rw >= 0)
+		close(rw);
 	return r;
 }
 
@@ -73,8 +72,6 @@ void vx_arena_free(struct vx_arena **pa)
 		return;
 	vx_arena_shrink_ready(a, 0);
 	vx_reserve_free(&a->ready);
-	if (a->ro >= 0)
-		close(a->ro);
 	if (a->rw >= 0)
 		close(a->rw);
 	free(a);
@@ -458,13 +455,6 @@ void vx_arena_sweep(struct vx_arena *a, bool (*known)(void *ctx, uint64_t id), v
 void vx_object_unmap(const struct vx_object *o, void *map)
 {
 	munmap(map, o->size);
-}
-
-int vx_object_open_shared(struct vx_arena *a, const struct vx_object *o, struct vx_err *e)
-{
-	int fd = open_object(a->ro, o, O_RDONLY);
-
-	return fd >= 0 ? fd : vx_fail(e, -errno, "cannot open an object to share it: %s", strerror(errno));
 }
 
 bool vx_object_unused(struct vx_arena *a, const struct vx_object *o)

@@ -25,8 +25,8 @@ struct vx_object {
  * the kernel would not take, or "". */
 int vx_arena_mount(uint64_t limit, int *ret_rw, int *ret_ro, char note[200]);
 
-/* On a tmpfs mounted before (both descriptors are then the arena's; ro may be -1), or with rw -1 on memfds. */
-int vx_arena_on(struct vx_arena **ret, int rw, int ro, const char *note, struct vx_err *e);
+/* On a tmpfs mounted before (the descriptor is then the arena's), or with rw -1 on memfds. */
+int vx_arena_on(struct vx_arena **ret, int rw, const char *note, struct vx_err *e);
 /* Mounts one of its own, or uses memfds. */
 int vx_arena_new(struct vx_arena **ret, uint64_t limit, struct vx_err *e);
 void vx_arena_free(struct vx_arena **a);
@@ -75,9 +75,6 @@ uint64_t vx_object_charge(uint64_t size);
 
 int vx_object_map(struct vx_arena *a, const struct vx_object *o, bool writable, void **ret, struct vx_err *e);
 void vx_object_unmap(const struct vx_object *o, void *map);
-
-/* A descriptor through the read-only clone of the mount: whoever opens the object by it can never write. tmpfs only. */
-int vx_object_open_shared(struct vx_arena *a, const struct vx_object *o, struct vx_err *e);
 
 /* True when nobody but this process has the object open or mapped. Call only when no OPEN of it is unanswered or
  * unreleased, it is not registered and we do not map it ourselves: it proves that the object may be freed. */

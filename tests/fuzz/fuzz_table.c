@@ -288,7 +288,7 @@ static void take_over(struct vx_table *t)
 	struct vx_err e;
 
 	make_objects();
-	must(vx_arena_on(&arena, fcntl(arena_dir, F_DUPFD_CLOEXEC, 3), -1, vx_table_note(t), &e) == 0);
+	must(vx_arena_on(&arena, fcntl(arena_dir, F_DUPFD_CLOEXEC, 3), vx_table_note(t), &e) == 0);
 	must(vx_cache_new(&cache, 20000, pool, arena, &e) == 0);
 	must(vx_nodes_new(&nodes, t) == 0 && vx_handles_new(&handles, t, 2) == 0);
 	vx_cache_set_table(cache, t);

@@ -15,10 +15,13 @@
 static int on_share(void *ctx, const struct vx_object *o, struct vx_err *e)
 {
 	struct vxr_sharer *s = ctx;
-	VX_AUTO_CLOSE int fd = vx_object_open_shared(s->arena, o, e);
+	VX_AUTO_CLOSE int fd = -1;
 	struct stat st;
+	char name[24];
 	int id = 0;
 
+	snprintf(name, sizeof name, "%llu", (unsigned long long)o->id);
+	fd = openat(s->ro, name, O_RDONLY | O_CLOEXEC);
 	ck_assert_int_eq(fstat(fd, &st), 0);
 	pthread_mutex_lock(&s->mtx);
 	if (s->refuse) {
@@ -73,6 +76,19 @@ void *vxr_client_map(struct vxr_sharer *s, int id, uint64_t bytes)
 	return m;
 }
 
+/* The arena that is shared is the rig's, which keeps what the keeper would: the clone. */
+static struct vx_arena *shared_arena(struct vxr_sharer *s, uint64_t limit)
+{
+	struct vx_arena *arena;
+	struct vx_err e;
+	char note[200];
+	int rw;
+
+	vx_arena_mount(limit, &rw, &s->ro, note);
+	ck_assert_int_eq(vx_arena_on(&arena, rw, note, &e), 0);
+	return arena;
+}
+
 /* ---- the machine ---- */
 
 void vxr_start(struct vxr *r, const struct vxr_opts *o)
@@ -86,11 +102,13 @@ void vxr_start(struct vxr *r, const struct vxr_opts *o)
 				    .policy = o->policy};
 	struct vx_boxes_opts bo = {.space_wait_ns = o->wait_ns ? o->wait_ns : 3600 * VX_SEC};
 	struct vx_fetch_opts fo;
+	uint64_t limit = o->limit ? o->limit : 64 << 20;
 	struct vx_arena *arena = NULL;
 	struct vx_err e;
 
 	memset(r, 0, sizeof *r);
 	r->opts = *o;
+	r->sharer.ro = -1;
 	vx_fetch_opts_default(&fo);
 	fo.hedge = false; /* requests are counted */
 	fo.tries = 100;   /* the server's faults are counted, not these */
@@ -101,14 +119,15 @@ void vxr_start(struct vxr *r, const struct vxr_opts *o)
 	ck_assert_int_eq(vx_pool_new(&r->pool, 1 << 20), 0);
 	ck_assert_int_eq(vx_fetcher_new(&r->fetcher, &fo, r->pool, &e), 0);
 	if (o->table)
-		ck_assert_int_eq(vx_arena_on(&arena, fcntl(o->arena, F_DUPFD_CLOEXEC, 3), -1, "", &e), 0);
-	ck_assert_int_eq(vx_cache_new(&r->cache, o->limit ? o->limit : 64 << 20, r->pool, arena, &e), 0);
+		ck_assert_int_eq(vx_arena_on(&arena, fcntl(o->arena, F_DUPFD_CLOEXEC, 3), "", &e), 0);
+	else if (o->share)
+		arena = shared_arena(&r->sharer, limit);
+	ck_assert_int_eq(vx_cache_new(&r->cache, limit, r->pool, arena, &e), 0);
 	if (o->table)
 		vx_cache_set_table(r->cache, o->table);
-	if (o->share && vx_arena_is_tmpfs(vx_cache_arena(r->cache))) {
+	if (r->sharer.ro >= 0) {
 		struct vx_sharer s = {.ctx = &r->sharer, .share = on_share, .unshare = on_unshare};
 
-		r->sharer.arena = vx_cache_arena(r->cache);
 		vx_arena_set_sharer(vx_cache_arena(r->cache), &s);
 	} else {
 		r->opts.share = false;
@@ -210,6 +229,8 @@ void vxr_end(struct vxr *r)
 	for (int k = 1; k < VXR_IDS; k++)
 		if (r->sharer.id[k].fd)
 			close(r->sharer.id[k].fd);
+	if (r->sharer.ro >= 0)
+		close(r->sharer.ro);
 	pthread_mutex_destroy(&r->sharer.mtx);
 }
 

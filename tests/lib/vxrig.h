@@ -58,7 +58,7 @@ void vxr_shards_patch(const struct vxr_volume *v, struct vx_volume *meta);
 
 #define VXR_IDS 4096
 struct vxr_sharer {
-	struct vx_arena *arena;
+	int ro; /* the arena's read-only clone; -1: nothing is shared */
 	pthread_mutex_t mtx;
 	struct {
 		int fd;
