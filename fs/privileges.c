@@ -76,16 +76,22 @@ static bool try_need(const struct vx_identity_need *need)
 	return try_tree(AT_FDCWD, need->path, DEPTH, &tries);
 }
 
+static int cannot_try(struct vx_err *e)
+{
+	return vx_fail(e, -errno, "cannot try who may read the sources: %s", strerror(errno));
+}
+
 /* The first need that the identity does not reach, n when it reaches all. */
 static int first_unreached(const struct vx_identity *i, const struct vx_identity_need *needs, unsigned n, unsigned *ret,
 			   struct vx_err *e)
 {
 	struct vx_err child_e = {0};
-	int p[2], status;
+	int p[2], r = 0;
 	pid_t pid;
 
-	if (pipe2(p, O_CLOEXEC) < 0 || (pid = fork()) < 0)
-		return vx_fail(e, -errno, "cannot try who may read the sources: %s", strerror(errno));
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return cannot_try(e);
+	pid = fork();
 	if (pid == 0) {
 		unsigned k = 0;
 
@@ -95,12 +101,15 @@ static int first_unreached(const struct vx_identity *i, const struct vx_identity
 			k++;
 		_exit(write(p[1], &k, sizeof k) != sizeof k);
 	}
+	if (pid < 0)
+		r = cannot_try(e);
 	close(p[1]);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 		continue;
-	status = read(p[0], ret, sizeof *ret) == sizeof *ret ? 0 : -EPERM;
+	if (r == 0 && read(p[0], ret, sizeof *ret) != sizeof *ret)
+		r = vx_fail(e, -EPERM, "cannot work as user %s: the system does not let us", i->name);
 	close(p[0]);
-	return status < 0 ? vx_fail(e, status, "cannot work as user %s: the system does not let us", i->name) : 0;
+	return r;
 }
 
 /* ---- choosing ---- */
