@@ -8,9 +8,6 @@
 
 #include "fs/options.h"
 
-#define VX_EXIT_USAGE 1
-#define VX_EXIT_MOUNT 32
-
 /* Serves the mount until its end; the exit status. `report` is written one zero byte to when the mount works (-1:
  * nobody waits, the terminal is kept). */
 int vx_keeper_run(const struct vx_options *o, char **argv, int report);

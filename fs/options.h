@@ -11,6 +11,10 @@
 
 #include <sys/types.h>
 
+/* Exit statuses, as mount(8) has them. */
+#define VX_EXIT_USAGE 1
+#define VX_EXIT_MOUNT 32
+
 enum vx_zerocopy { VX_ZEROCOPY_AUTO, VX_ZEROCOPY_PASSTHROUGH, VX_ZEROCOPY_OFF };
 
 struct vx_options {

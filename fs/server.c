@@ -21,7 +21,6 @@
 #include <sys/prctl.h>
 #include <sys/vfs.h>
 
-#define EXIT_MOUNT 32
 #define DRAIN_NS (2 * VX_SEC)
 
 struct server {
@@ -42,8 +41,8 @@ static int complain(const struct server *s, const struct vx_err *e)
 	if (s->inherited.out == VX_OUT_SYSLOG)
 		vx_log(VX_LOG_ERROR, "%s", e->why);
 	else
-		fprintf(stderr, "voxfs: %s\n", e->why[0] ? e->why : strerror(-e->code));
-	return EXIT_MOUNT;
+		fprintf(stderr, "voxfs: %s\n", e->why);
+	return VX_EXIT_MOUNT;
 }
 
 /* The keeper has the signals of a terminal or an init system; it says what they mean. */
@@ -225,8 +224,8 @@ static int serve(struct server *s, struct vx_err *e)
 	if (r < 0)
 		return r;
 	r = begin(s, &t, fd, e);
-	if (r == 0)
-		r = -pthread_create(&listener, NULL, listen_main, s);
+	if (r == 0 && (r = -pthread_create(&listener, NULL, listen_main, s)) < 0)
+		vx_fail(e, r, "cannot start a thread: %s", strerror(-r));
 	if (r < 0) {
 		if (s->session) /* the mount is there, and the keeper's to give to another or to take away */
 			end_session(s, false);
@@ -294,6 +293,6 @@ int vx_server_try(const struct vx_options *o)
 	if (list != VX_NO_LIST)
 		close(list);
 	if (r < 0)
-		fprintf(stderr, "voxfs: %s\n", e.why[0] ? e.why : strerror(-e.code));
-	return r < 0 ? EXIT_MOUNT : 0;
+		fprintf(stderr, "voxfs: %s\n", e.why);
+	return r < 0 ? VX_EXIT_MOUNT : 0;
 }
