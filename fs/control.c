@@ -123,6 +123,7 @@ char *vx_control_stats(struct vx_fs *fs)
 	put(root, "server", "pid", (uint64_t)getpid());
 	put(root, "server", "starts", fs->starts);
 	put(root, "keeper", "pid", fs->keeper_pid);
+	put(root, "keeper", "refused", fs->refused);
 	put(root, "keeper", "registered", vx_broker_count(fs->broker));
 	put(root, "server", "nodes", vx_nodes_count(fs->nodes));
 	put_text(root, "server", "version", VX_VERSION);

@@ -90,7 +90,7 @@ static int prepare(struct keeper *k, char **argv, struct vx_err *e)
 static int start(struct keeper *k, struct vx_child *c, struct vx_err *e)
 {
 	k->start_at_ns = 0;
-	return vx_child_start(c, &k->program, &k->legacy,
+	return vx_child_start(c, &k->program, c == &k->next ? k->program.newer : k->program.fd, &k->legacy,
 			      k->report == -2 ? VX_OUT_SYSLOG
 			      : k->report < 0 ? VX_OUT_STDERR
 					      : VX_OUT_DETACH,
@@ -152,6 +152,7 @@ static void on_prepared(struct keeper *k, struct vx_child *c)
 		struct vx_tell t = {.news = VX_NEWS_DRAIN};
 
 		k->prepare_by_ns = 0;
+		vx_program_settle(&k->program, true);
 		if (!k->now.pid) { /* it has died meanwhile */
 			take_over(k);
 			return;
@@ -297,6 +298,15 @@ static void on_death_of_now(struct keeper *k, int status)
 	}
 }
 
+/* Who asked for the upgrade hears of it by the server that goes on. */
+static void tell_refused(struct keeper *k)
+{
+	struct vx_tell t = {.news = VX_NEWS_REFUSED};
+
+	if (k->now.serving && !k->now.draining)
+		vx_link_send(k->now.news, &t, sizeof t, -1);
+}
+
 static void on_deaths(struct keeper *k)
 {
 	pid_t pid;
@@ -309,7 +319,9 @@ static void on_deaths(struct keeper *k)
 			vx_log(VX_LOG_ERROR, "the new server cannot take over; %s",
 			       k->now.draining ? "another follows" : "the old one goes on");
 			vx_child_done(&k->next);
+			vx_program_settle(&k->program, false);
 			k->prepare_by_ns = 0;
+			tell_refused(k);
 		}
 	}
 }
@@ -344,6 +356,8 @@ static void begin_upgrade(struct keeper *k)
 	}
 	if (vx_program_renew(&k->program, &e) < 0 || start(k, &k->next, &e) < 0) {
 		vx_log(VX_LOG_ERROR, "no server can take over: %s", e.why);
+		vx_program_settle(&k->program, false);
+		tell_refused(k);
 		return;
 	}
 	k->prepare_by_ns = vx_now_ns() + PREPARE_NS;
@@ -488,7 +502,7 @@ static void clean_up(struct keeper *k)
 int vx_keeper_run(const struct vx_options *o, char **argv, int report)
 {
 	struct keeper k = {.o = o,
-			   .program.fd = -1,
+			   .program = {.fd = -1, .newer = -1},
 			   .mounted.fd = -1,
 			   .legacy = {.table = -1, .arena = -1, .list = -1},
 			   .ro = -1,

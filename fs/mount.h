@@ -42,6 +42,9 @@ struct vx_fs {
 	struct timespec started;
 	uid_t uid;
 	gid_t gid;
+	/* --- any thread ----------------------------------------------------------------------------------------------
+	 */
+	_Atomic uint32_t refused; /* programs that were to take over and cannot */
 	/* --- guards itself ------------------------------------------------------------------------------------------
 	 */
 	struct vx_pendings pending;

@@ -30,6 +30,7 @@ enum vx_news {
 	VX_NEWS_STOP,        /* answer whoever waits, and end */
 	VX_NEWS_DRAIN,       /* another server takes over: finish what is under way, and end */
 	VX_NEWS_ALIVE_ASKED, /* are you? */
+	VX_NEWS_REFUSED,     /* the program that was to take over cannot */
 };
 struct vx_tell {
 	uint32_t news;

@@ -129,9 +129,11 @@ static void *listen_main(void *arg)
 	int r;
 
 	pthread_setname_np(pthread_self(), "vx-listen");
-	while ((r = vx_broker_hear(s->broker, &t, NULL)) == 0 && t.news != VX_NEWS_STOP && t.news != VX_NEWS_DRAIN)
+	while ((r = vx_broker_hear(s->broker, &t, NULL)) == 0 && t.news != VX_NEWS_STOP && t.news != VX_NEWS_DRAIN) {
 		if (t.news == VX_NEWS_ALIVE_ASKED)
 			vx_broker_tell(s->broker, VX_NEWS_ALIVE);
+		s->fs->refused += t.news == VX_NEWS_REFUSED;
+	}
 	if (r == 0 && t.news == VX_NEWS_DRAIN)
 		s->draining = true;
 	else

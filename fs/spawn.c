@@ -19,6 +19,7 @@ int vx_program_init(struct vx_program *p, char **argv, struct vx_err *e)
 	ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
 
 	p->fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	p->newer = -1;
 	p->argv = argv;
 	p->uid = p->gid = -1;
 	if (p->fd < 0 || n < 0)
@@ -37,9 +38,18 @@ int vx_program_renew(struct vx_program *p, struct vx_err *e)
 
 	if (fd < 0)
 		return vx_fail(e, -errno, "cannot open %s: %s", p->path, strerror(errno));
-	close(p->fd);
-	p->fd = fd;
+	p->newer = fd;
 	return 0;
+}
+
+void vx_program_settle(struct vx_program *p, bool proved)
+{
+	if (p->newer < 0)
+		return;
+	close(proved ? p->fd : p->newer);
+	if (proved)
+		p->fd = p->newer;
+	p->newer = -1;
 }
 
 void vx_program_keep_identity(struct vx_program *p, pid_t server)
@@ -65,6 +75,7 @@ void vx_program_keep_identity(struct vx_program *p, pid_t server)
 
 void vx_program_done(struct vx_program *p)
 {
+	vx_program_settle(p, false);
 	if (p->fd >= 0)
 		close(p->fd);
 	free(vx_steal(p->path));
@@ -78,7 +89,7 @@ static void hand_down(int fd)
 }
 
 /* In the child. Returns only when it fails. It inherits two places to write to, and what it was made for. */
-static void become_server(const struct vx_program *p, int questions, int news, const struct vx_legacy *l,
+static void become_server(const struct vx_program *p, int fd, int questions, int news, const struct vx_legacy *l,
 			  enum vx_out out)
 {
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -99,10 +110,10 @@ static void become_server(const struct vx_program *p, int questions, int news, c
 	hand_down(l->table);
 	hand_down(l->arena);
 	hand_down(l->list);
-	fexecve(p->fd, p->argv, environ);
+	fexecve(fd, p->argv, environ);
 }
 
-int vx_child_start(struct vx_child *c, const struct vx_program *p, const struct vx_legacy *l, enum vx_out out,
+int vx_child_start(struct vx_child *c, const struct vx_program *p, int fd, const struct vx_legacy *l, enum vx_out out,
 		   struct vx_err *e)
 {
 	int q[2] = {-1, -1}, n[2] = {-1, -1};
@@ -112,7 +123,7 @@ int vx_child_start(struct vx_child *c, const struct vx_program *p, const struct 
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, n) == 0)
 		pid = fork();
 	if (pid == 0) {
-		become_server(p, q[1], n[1], l, out);
+		become_server(p, fd, q[1], n[1], l, out);
 		_exit(127);
 	}
 	if (pid < 0)

@@ -11,15 +11,18 @@
 #include <sys/types.h>
 
 struct vx_program {
-	int fd;     /* what is executed: the very file, whatever has come to stand under its name */
+	int fd;    /* what is executed: the very file, whatever has come to stand under its name */
+	int newer; /* the file that is to be executed from now on, if it proves to be one that can take over; else -1 */
 	char *path; /* its name, for the next one */
 	char *cwd;  /* where relative names in the arguments begin */
 	char **argv;
 	int64_t uid, gid; /* who servers are; -1: not known yet */
 };
 int vx_program_init(struct vx_program *p, char **argv, struct vx_err *e);
-/* The file that stands under the name now. */
+/* The newer file is the one that stands under the name now. */
 int vx_program_renew(struct vx_program *p, struct vx_err *e);
+/* Whether it can take over is known: it becomes the program, or is forgotten. */
+void vx_program_settle(struct vx_program *p, bool proved);
 /* Every server from now on is who this one has become: what it leaves on disks must not make the next one somebody
  * else. Nothing happens where we have no choice, or have chosen before. */
 void vx_program_keep_identity(struct vx_program *p, pid_t server);
@@ -38,7 +41,8 @@ struct vx_legacy {
 	int table, arena, list; /* -1: there is none */
 };
 
-int vx_child_start(struct vx_child *c, const struct vx_program *p, const struct vx_legacy *l, enum vx_out out,
+/* `fd`: of the program, the newer one or the other. */
+int vx_child_start(struct vx_child *c, const struct vx_program *p, int fd, const struct vx_legacy *l, enum vx_out out,
 		   struct vx_err *e);
 /* After its death. */
 void vx_child_done(struct vx_child *c);

@@ -14,13 +14,13 @@
 #define WAIT_NS (150 * VX_SEC) /* longer than the keeper waits for a new server */
 
 struct mount_state {
-	long long keeper, starts;
+	long long keeper, starts, refused;
 };
 
 static int ask(const char *mountpoint, struct mount_state *ret, struct vx_err *e)
 {
 	VX_AUTO_FREE char *path = NULL;
-	json_t *root, *keeper, *starts;
+	json_t *root, *server, *keeper;
 	int r = 0;
 
 	if (asprintf(&path, "%s/.voxfs/stats.json", mountpoint) < 0) {
@@ -28,12 +28,13 @@ static int ask(const char *mountpoint, struct mount_state *ret, struct vx_err *e
 		return vx_no_memory(e);
 	}
 	root = json_load_file(path, 0, NULL);
-	keeper = json_object_get(json_object_get(root, "keeper"), "pid");
-	starts = json_object_get(json_object_get(root, "server"), "starts");
-	if (!json_is_integer(keeper) || !json_is_integer(starts))
+	server = json_object_get(root, "server");
+	keeper = json_object_get(root, "keeper");
+	*ret = (struct mount_state){.keeper = json_integer_value(json_object_get(keeper, "pid")),
+				    .starts = json_integer_value(json_object_get(server, "starts")),
+				    .refused = json_integer_value(json_object_get(keeper, "refused"))};
+	if (!ret->keeper || !ret->starts)
 		r = vx_fail(e, -EINVAL, "%s is no mount of voxfs (it has no readable .voxfs/stats.json)", mountpoint);
-	else
-		*ret = (struct mount_state){.keeper = json_integer_value(keeper), .starts = json_integer_value(starts)};
 	json_decref(root);
 	return r;
 }
@@ -108,6 +109,8 @@ int vx_upgrade(const char *mountpoint, struct vx_err *e)
 			return r;
 		if (now.starts > before.starts)
 			return 0;
+		if (now.refused > before.refused)
+			return vx_fail(e, -ECANCELED, "the new program cannot take over; the log says why");
 		nanosleep(&step, NULL);
 	}
 	return vx_fail(e, -ETIMEDOUT, "no new server has come up; the log says why");

@@ -99,7 +99,16 @@ int vx_program_init(struct vx_program *p, char **argv, struct vx_err *e)
 
 int vx_program_renew(struct vx_program *p, struct vx_err *e)
 {
+	must(p->newer < 0);
+	p->newer = p->fd + 1;
 	return 0;
+}
+
+void vx_program_settle(struct vx_program *p, bool proved)
+{
+	if (proved && p->newer >= 0)
+		p->fd = p->newer;
+	p->newer = -1;
 }
 
 void vx_program_keep_identity(struct vx_program *p, pid_t server)
@@ -111,11 +120,12 @@ void vx_program_done(struct vx_program *p)
 {
 }
 
-int vx_child_start(struct vx_child *c, const struct vx_program *p, const struct vx_legacy *l, enum vx_out out,
+int vx_child_start(struct vx_child *c, const struct vx_program *p, int fd, const struct vx_legacy *l, enum vx_out out,
 		   struct vx_err *e)
 {
 	int q[2], n[2], alive = 0;
 
+	must(fd >= 0); /* there is such a program */
 	for (int i = 0; i < children; i++)
 		alive += child[i].alive;
 	must(alive < 2);
@@ -217,6 +227,8 @@ static void listen_to_keeper(void)
 					must(!child[k].alive || !child[k].started);
 				child[i].started = true;
 			}
+			/* What else there is to say is for one that listens, not for one that waits to begin. */
+			must(child[i].started || t.news == VX_NEWS_STOP || t.news == VX_NEWS_DRAIN);
 			if (fd >= 0)
 				close(fd);
 		}
@@ -349,7 +361,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static const struct vx_options o = {.timeout = 300};
 	struct input in = {data, size};
 	struct keeper k = {.o = &o,
-			   .program.fd = -1,
+			   .program = {.fd = 1, .newer = -1},
 			   .mounted.fd = -1,
 			   .legacy = {.table = -1, .arena = -1, .list = -1},
 			   .ro = -1,

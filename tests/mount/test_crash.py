@@ -6,6 +6,7 @@ import json
 import mmap
 import os
 import select
+import shutil
 import signal
 import time
 
@@ -255,6 +256,34 @@ def test_upgrade(t):
     t.until(lambda: m.stats("server.starts") == 3, "another one")
     r = t.run(t.settings.voxfs, "--upgrade", t.top)
     equal(r.returncode, 32)
+
+
+def test_refused_upgrade(t):
+    """A program that cannot take over: who asked hears of it, and the old one serves on, also after a death."""
+    v = t.volume(**VOLUME)
+    program = shutil.copy(t.settings.voxfs, t.name("bin"))
+    m = t.mount(v, executable=program)
+    m.check(box(0))
+    first = server_of(m)
+    for i, kind in enumerate(("no program", "not there")):
+        os.unlink(program)
+        if kind == "no program":
+            with open(program, "w") as f:
+                f.write("#!/bin/false")
+            os.chmod(program, 0o755)
+        r = t.run(t.settings.voxfs, "--upgrade", m.path)
+        equal(r.returncode, 32)
+        assert "the new program cannot take over" in r.stderr, r.stderr
+        equal(m.stats("keeper.refused"), i + 1)
+        equal(server_of(m), first)
+    kill_server(m)
+    m.check(box(0))
+    m.check(box(1))
+    equal(m.stats("keeper.refused"), 0)
+    shutil.copy(t.settings.voxfs, program)
+    r = t.run(t.settings.voxfs, "--upgrade", m.path)
+    equal((r.returncode, r.stderr), (0, ""))
+    m.check(box(2))
 
 
 @takes(200)
