@@ -126,20 +126,23 @@ void vx_task_arrived_locked(struct vx_engine *g, struct vx_task *t, uint64_t hel
 	vx_engine_wake_locked(g, 1);
 }
 
-void vx_task_requeue_locked(struct vx_engine *g, struct vx_task *t)
+static void queue_again_locked(struct vx_engine *g, struct vx_task *t,
+			       int (*push)(struct vx_tq *q, struct vx_tq_item *i, uint32_t client))
 {
 	t->state = VX_TASK_QUEUED;
-	if (vx_tq_push(vx_task_queue(g, t), &t->item, t->client) < 0)
+	if (push(vx_task_queue(g, t), &t->item, t->client) < 0)
 		drop_task_locked(g, t);
 	vx_engine_wake_locked(g, 1);
 }
 
+void vx_task_requeue_locked(struct vx_engine *g, struct vx_task *t)
+{
+	queue_again_locked(g, t, vx_tq_push);
+}
+
 void vx_task_put_back_locked(struct vx_engine *g, struct vx_task *t)
 {
-	t->state = VX_TASK_QUEUED;
-	if (vx_tq_push_first(vx_task_queue(g, t), &t->item, t->client) < 0)
-		drop_task_locked(g, t);
-	vx_engine_wake_locked(g, 1);
+	queue_again_locked(g, t, vx_tq_push_first);
 }
 
 static struct vx_task *task_new_locked(struct vx_engine *g, const struct vx_job *j, const struct vx_cell_key *k)
