@@ -549,14 +549,14 @@ void vx_index_got(struct vx_worker *w, struct vx_task *t, struct vx_fetched *got
 		vx_task_mark(w, t, &got->err);
 	read_index(w->engine, t, got, &o);
 	vx_task_unmark(w);
-	if (o.err.code && !got->err.code)
-		vx_task_distrust(w->engine, t);
 	vx_buf_put(vx_steal(got->body));
-	if (o.err.code) {
-		forget_indexes(w->engine, t);
-	} else {
+	if (!o.err.code) {
 		VX_COUNT(shards_index_misses);
 		vx_cache_keep(w->engine->cache, &t->key, o.index);
+	} else if (!got->err.code) {
+		vx_task_distrust(w->engine, t); /* which forgets the indexes, too */
+	} else {
+		forget_indexes(w->engine, t);
 	}
 	release_waiters(w, t, &o);
 	vx_buf_put(o.index);
