@@ -242,7 +242,7 @@ static void take_over(struct keeper *k)
 {
 	k->now = k->next;
 	k->next = (struct vx_child){.questions = -1, .news = -1};
-	k->drain_by_ns = k->start_at_ns = 0;
+	k->start_at_ns = 0;
 	if (!k->unserved_since_ns)
 		k->unserved_since_ns = vx_now_ns();
 	send_start(k);
@@ -286,6 +286,7 @@ static void on_death_of_now(struct keeper *k, int status)
 	if (k->now.prepared)
 		k->death = WIFSIGNALED(status) ? WTERMSIG(status) : drained ? 0 : -1;
 	vx_child_done(&k->now);
+	k->drain_by_ns = 0;
 	if (!k->served && !k->ending && !may_try_again(k, status)) {
 		/* It has said why on stderr. */
 		give_up(k, WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : VX_EXIT_MOUNT, NULL);

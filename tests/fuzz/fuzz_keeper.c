@@ -249,6 +249,7 @@ static void settle(struct keeper *k)
 		listen_to_keeper();
 	}
 	must(registered == vx_backings_count(k->backings));
+	must(!k->drain_by_ns || (k->now.pid && k->now.draining)); /* nobody else is killed for being slow at it */
 }
 
 /* ---- what happens ---- */
