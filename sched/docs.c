@@ -73,6 +73,12 @@ void vx_docs_remember(struct vx_table *table, struct vx_pool *pool)
 	memory_pool = pool;
 }
 
+/* What the store has said of a document, as opposed to that it could not be asked. */
+static bool is_verdict(int r)
+{
+	return r == 0 || r == -ENODATA || r == -EACCES || r == -EBADMSG;
+}
+
 /* 1: it is not known. */
 static int recall(const char *name, uint64_t cap, struct vx_buf **ret, struct vx_err *e)
 {
@@ -84,6 +90,8 @@ static int recall(const char *name, uint64_t cap, struct vx_buf **ret, struct vx
 		return 1;
 	if (code == -ENODATA)
 		return vx_fail(e, -ENODATA, "%s is not there", name);
+	if (code && is_verdict(code))
+		return vx_fail(e, code, "%.*s", (int)vx_min_u64(len, sizeof e->why), (const char *)data);
 	if (code || !len || len > cap)
 		return 1;
 	*ret = vx_buf_get(memory_pool, len);
@@ -107,8 +115,12 @@ int vx_doc_read(struct vx_store *s, const char *key, uint64_t cap, struct vx_buf
 	if (r != 1)
 		return r;
 	r = fetch_doc(s, key, cap, ret, e);
-	if (memory && (r == 0 || r == -ENODATA))
-		(void)vx_table_doc_add(memory, name, r, r ? NULL : (*ret)->data, r ? 0 : (*ret)->len);
+	/* Failures, too: were a document to be had at last, volumes would come out in another order, and what is
+	 * resident of one would be taken for another's. */
+	if (memory && r == 0)
+		(void)vx_table_doc_add(memory, name, 0, (*ret)->data, (*ret)->len);
+	else if (memory && is_verdict(r))
+		(void)vx_table_doc_add(memory, name, r, e->why, r == -ENODATA ? 0 : strlen(e->why));
 	return r;
 }
 

@@ -14,8 +14,8 @@ int vx_doc_read(struct vx_store *s, const char *key, uint64_t cap, struct vx_buf
 /* It was read but makes no sense: a disk cache shall not keep it. */
 void vx_doc_distrust(struct vx_store *s, const char *key);
 
-/* Documents are from now on looked for in `table` first, and written there when they have been read; buffers come from
- * `pool`. Once, before the first is read. */
+/* Documents are from now on looked for in `table` first, and what the store says of them is written there, whether they
+ * are there or not, or damaged; buffers come from `pool`. Once, before the first is read. */
 void vx_docs_remember(struct vx_table *table, struct vx_pool *pool);
 
 #endif

@@ -9,6 +9,7 @@ import numpy as np
 
 import arrays
 from kit import Mount, equal, read_file
+from test_crash import kill_server
 from volumes import box_name
 
 
@@ -175,6 +176,29 @@ def test_damaged_series_of_bioformats2raw(t):
     top = t.name("top")
     arrays.put(top, ".zattrs", {"multiscales": [arrays.ome(["0"], "zyx")]})
     refused(t, top, "0: it has no .zarray")
+
+
+def test_metadata_is_what_it_was(t):
+    """To a new server, too: a series that has been repaired meanwhile does not shift the others, whose boxes would be
+    taken for its own; and it asks no store, though the first one had to look which separator is meant."""
+    data = [arrays.numbers((5, 6, 7), "uint8", s) for s in range(3)]
+    top = t.name("top")
+    group(top, ".", {"bioformats2raw.layout": 3}, False)
+    for i, d in enumerate(data):
+        series(top, i, d, False)
+        arrays.zarr2(top, "%d/0" % i, d, (3, 4, 5), separator=None)
+    os.rename(top + "/1/.zattrs", top + "/1/good")
+    arrays.put(top, "1/.zattrs", "")
+    d = t.faultd(top)
+    m = t.mount(d.url.replace("precomputed://", "zarr2://"))
+    check(m, data[2], "v-2")
+    os.rename(top + "/1/good", top + "/1/.zattrs")
+    kill_server(m)
+    equal(names(m), {"v-0", "v-2"})
+    check(m, data[2], "v-2")
+    d.rules({"match": ".", "do": "reset"})
+    kill_server(m)
+    equal(read_file(m.file(box_name(((0, 7), (0, 6), (0, 5))), name="v-2")), data[2].tobytes())
 
 
 def test_plain_groups(t):
