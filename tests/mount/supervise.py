@@ -48,6 +48,11 @@ def unshare_mounts():
         raise Skip("no mount namespace: " + os.strerror(ctypes.get_errno()))
 
 
+def adopt():
+    """From here on this process is the parent of what its children leave behind, and may wait for it."""
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
 def mounts_below(top):
     """Mount points below a directory, innermost first: [(path, type, device)]."""
     found = []
@@ -242,7 +247,7 @@ def _settle(result, top, timed_out):
 def supervise(function, make_context, top, seconds, keep):
     """Runs function(make_context(top)). Call it in a process that does nothing else."""
     result = Supervised()
-    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
+    adopt()
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     interrupted = []
     signal.signal(signal.SIGTERM, lambda *_: interrupted.append(1))
