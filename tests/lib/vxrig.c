@@ -136,6 +136,13 @@ void vxr_add(struct vxr *r, struct vxr_volume *v)
 	r->vol[r->nvols++] = v;
 }
 
+void vxr_start_with(struct vxr *r, const struct vxr_opts *o, struct vxr_volume *v, size_t n)
+{
+	vxr_start(r, o);
+	for (size_t i = 0; i < n; i++)
+		vxr_add(r, &v[i]);
+}
+
 static struct vx_source *source_of(void *ctx, uint32_t id)
 {
 	const struct vxr *r = ctx;

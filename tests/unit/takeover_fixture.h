@@ -73,9 +73,9 @@ static inline bool can_be(void)
 
 static inline void start_rig(void)
 {
-	vxr_start(&r, &(struct vxr_opts){.limit = LIMIT, .table = table, .arena = rw});
-	for (size_t i = 0; i < VX_ARRAY_LEN(vols); i++)
-		vxr_add(&r, &vols[i]);
+	struct vxr_opts o = {.limit = LIMIT, .table = table, .arena = rw};
+
+	vxr_start_with(&r, &o, vols, VX_ARRAY_LEN(vols));
 }
 
 /* ---- what must hold after a takeover ---- */
@@ -157,20 +157,12 @@ static inline void next_server(void)
 
 static inline void make_volumes(void)
 {
-	vxr_top_make();
-	for (size_t i = 0; i < VX_ARRAY_LEN(vols); i++) {
-		char name[8];
-
-		snprintf(name, sizeof name, "v%zu", i);
-		vxr_volume_make(&vols[i], name);
-	}
+	vxr_volumes_make(vols, VX_ARRAY_LEN(vols));
 }
 
 static inline void remove_volumes(void)
 {
-	for (size_t i = 0; i < VX_ARRAY_LEN(vols); i++)
-		vxr_volume_free(&vols[i]);
-	vxr_top_remove();
+	vxr_volumes_free(vols, VX_ARRAY_LEN(vols));
 }
 
 #endif

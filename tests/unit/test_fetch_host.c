@@ -284,8 +284,6 @@ int main(void)
 {
 	Suite *s = suite_create("fetch_host");
 	TCase *pure = tcase_create("judgements"), *t = tcase_create("http");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, pure);
 	suite_add_tcase(s, t);
@@ -303,8 +301,5 @@ int main(void)
 	tcase_add_test(t, limits_for_one_host);
 	tcase_add_test(t, two_hosts_take_turns);
 	tcase_add_test(t, a_host_that_is_away);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return vxt_run(s);
 }
