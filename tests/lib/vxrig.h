@@ -70,6 +70,8 @@ struct vxr_sharer {
 	} id[VXR_IDS];                   /* fd 0: free */
 	unsigned in_use, shares, refuse; /* refuse: that many to come */
 };
+/* `has`, which must be true where a tmpfs of one's own can be had: what needs one is not to be left out by mistake. */
+bool vxr_has_tmpfs(bool has);
 /* What a client does that has opened the box: opens the registered file and maps it. */
 void *vxr_client_map(struct vxr_sharer *s, int id, uint64_t bytes);
 

@@ -223,7 +223,7 @@ def _settle(result, top, timed_out):
         time.sleep(0.01)
         left = descendants(os.getpid())
     for name, status in orphans:
-        if ok and name == "voxfs" and status not in (0, 1, 32):
+        if ok and name in ("voxfs", "voxfs-keeper") and status not in (0, 1, 32):
             result.fail("a daemon ended with status %d" % status)
     if timed_out or (ok and left):
         result.details += [describe(p, i) for p, i in left.items()]

@@ -336,7 +336,7 @@ def test_storm_with_faults(t):
     for _ in range(40):
         b = v.random_box(t.random, most=1 << 18)
         jobs.append(("v/" + box_name(b), v.bytes(b)))
-    readers = [t.client(churn_through_faults, m.path, i, jobs) for i in range(4)]
+    readers = [t.client(churn_through_faults, m.path, t.random.random(), jobs) for _ in range(4)]
     for _ in range(kills):
         d.rules(*({"match": "/4_4_40/", "times": 2, "skip": t.random.randrange(20), **f}
                   for f in t.random.sample(faults, 4)))
@@ -374,7 +374,7 @@ def test_upgrades_in_a_storm(t):
     for _ in range(20):
         b = v.random_box(t.random, most=1 << 18)
         jobs.append(("v/" + box_name(b), v.bytes(b)))
-    readers = [t.client(churn_gently, m.path, i, jobs) for i in range(3)]
+    readers = [t.client(churn_gently, m.path, t.random.random(), jobs) for _ in range(3)]
     for i in range(t.scaled(6, 2)):
         if i % 2:
             t.until(lambda: len(servers_below(m.pid)) == 1, "one server is left")
