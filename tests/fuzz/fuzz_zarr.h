@@ -103,3 +103,32 @@ static size_t split(const uint8_t *data, size_t size, const char **second, size_
 	*second_len = zero ? size - first - 1 : 0;
 	return first;
 }
+
+/* The document of a Zarr array and, behind a zero byte, that of a group that has it as its scales. */
+static inline void check_zarr(const uint8_t *data, size_t size, bool v3)
+{
+	struct vx_array a;
+	struct vx_ome o;
+	struct vx_paths p;
+	struct vx_err e = {0};
+	const char *group;
+	size_t group_len, len = split(data, size, &group, &group_len);
+
+	if ((v3 ? vx_zarr3_parse : vx_zarr2_parse)((const char *)data, len, &a, &e) < 0) {
+		must(e.code < 0 && e.why[0]);
+		memset(&a, 0, sizeof a);
+	} else {
+		if (!v3)
+			vx_zarr2_names(group, group_len, &a);
+		check_array(&a, NULL);
+	}
+	if (!group_len)
+		return;
+	if (vx_zarr_consolidated(group, group_len, v3, &p, &e) == 0)
+		vx_paths_free(&p);
+	if (vx_ome_parse(group, group_len, v3, &o, &e) < 0)
+		return;
+	for (unsigned i = 0; a.rank && i < o.nimages; i++)
+		check_array(&a, &o.image[i]);
+	vx_ome_free(&o);
+}

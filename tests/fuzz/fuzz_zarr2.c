@@ -5,28 +5,6 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct vx_array a;
-	struct vx_ome o;
-	struct vx_paths p;
-	struct vx_err e = {0};
-	const char *group;
-	size_t group_len, len = split(data, size, &group, &group_len);
-
-	if (vx_zarr2_parse((const char *)data, len, &a, &e) < 0) {
-		must(e.code < 0 && e.why[0]);
-		memset(&a, 0, sizeof a);
-	} else {
-		vx_zarr2_names(group, group_len, &a);
-		check_array(&a, NULL);
-	}
-	if (!group_len)
-		return 0;
-	if (vx_zarr_consolidated(group, group_len, false, &p, &e) == 0)
-		vx_paths_free(&p);
-	if (vx_ome_parse(group, group_len, false, &o, &e) < 0)
-		return 0;
-	for (unsigned i = 0; a.rank && i < o.nimages; i++)
-		check_array(&a, &o.image[i]);
-	vx_ome_free(&o);
+	check_zarr(data, size, false);
 	return 0;
 }

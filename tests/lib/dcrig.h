@@ -8,13 +8,12 @@
 #include "base/clock.h"
 #include "base/ledger.h"
 #include "fetch/diskcache_impl.h"
+#include "vxtest.h"
 
-#include <check.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
 
 static char top[64];

@@ -20,7 +20,8 @@ Control:
 Control requests are not counted, and neither are their connections.
 
 A rule: {"match": regex searched in the path (with its query), "do": what, "times": n or null for always,
-"skip": requests to let pass first (0), ...}. The first rule that matches and is not used up applies. What:
+"skip": requests to let pass first (0), "held": true for not before other rules are in force, ...}. The first rule that
+matches and is not used up applies. What:
     status    answer "status" with "headers" {name: value} and "body" (text)
     delay     wait "ms", then answer properly
     hold      answer properly once the path has been asked for "requests" times
@@ -207,6 +208,8 @@ class Connection:
         if method not in ("GET", "HEAD"):
             await self.send(405, b"", {})
         elif rule:
+            while rule.get("held") and any(rule is r.spec for r in self.server.rules):
+                await asyncio.sleep(0.002)
             await getattr(self, "do_" + rule["do"])(rule, path, data, headers)
         else:
             await self.proper(data, headers)
@@ -377,6 +380,7 @@ async def main():
     p.add_argument("--log")
     p.add_argument("--rules", help="JSON file with the rules to start with")
     a = p.parse_args()
+    random.seed(1)
     server = Server(a.root, open(a.log, "a") if a.log else None)
     if a.rules:
         with open(a.rules) as f:

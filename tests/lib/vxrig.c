@@ -6,9 +6,11 @@
 #include "sched/cache_impl.h"
 
 #include <fcntl.h>
+#include <linux/mount.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 /* ---- the kernel's part ---- */
 
@@ -56,6 +58,24 @@ static void on_unshare(void *ctx, const struct vx_object *o)
 	s->id[id].fd = 0;
 	s->in_use--;
 	pthread_mutex_unlock(&s->mtx);
+}
+
+bool vxr_has_tmpfs(bool has)
+{
+	VX_AUTO_CLOSE int fs = -1;
+	VX_AUTO_CLOSE int rw = -1;
+	VX_AUTO_CLOSE int ro = -1;
+
+	if (has)
+		return true;
+	fs = (int)syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC);
+	if (fs >= 0 && syscall(SYS_fsconfig, fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+		rw = (int)syscall(SYS_fsmount, fs, FSMOUNT_CLOEXEC, 0);
+	if (rw >= 0)
+		ro = (int)syscall(SYS_open_tree, rw, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	ck_assert_msg(ro < 0, "there is no tmpfs, though one can be made");
+	fprintf(stderr, "no tmpfs: not tested\n");
+	return false;
 }
 
 void *vxr_client_map(struct vxr_sharer *s, int id, uint64_t bytes)
@@ -125,7 +145,7 @@ void vxr_start(struct vxr *r, const struct vxr_opts *o)
 	ck_assert_int_eq(vx_cache_new(&r->cache, limit, r->pool, arena, &e), 0);
 	if (o->table)
 		vx_cache_set_table(r->cache, o->table);
-	if (r->sharer.ro >= 0) {
+	if (o->share && vxr_has_tmpfs(r->sharer.ro >= 0)) {
 		struct vx_sharer s = {.ctx = &r->sharer, .share = on_share, .unshare = on_unshare};
 
 		vx_arena_set_sharer(vx_cache_arena(r->cache), &s);
@@ -153,6 +173,13 @@ void vxr_add(struct vxr *r, struct vxr_volume *v)
 	vxr_shards_patch(v, r->src[r->nvols]->meta);
 	free(one.at);
 	r->vol[r->nvols++] = v;
+}
+
+void vxr_start_with(struct vxr *r, const struct vxr_opts *o, struct vxr_volume *v, size_t n)
+{
+	vxr_start(r, o);
+	for (size_t i = 0; i < n; i++)
+		vxr_add(r, &v[i]);
 }
 
 static struct vx_source *source_of(void *ctx, uint32_t id)

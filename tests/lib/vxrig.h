@@ -36,6 +36,9 @@ void vxr_top_remove(void);
 /* Writes the volume as directory `name`. */
 void vxr_volume_make(struct vxr_volume *v, const char *name);
 void vxr_volume_free(struct vxr_volume *v);
+/* All that a test has: the directory too. */
+void vxr_volumes_make(struct vxr_volume *v, size_t n);
+void vxr_volumes_free(struct vxr_volume *v, size_t n);
 struct vx_box vxr_volume_box(const struct vxr_volume *v);
 /* The file of the chunk of grid 0 that holds the voxel. */
 void vxr_chunk_path(const struct vxr_volume *v, const int64_t at[3], char *path, size_t size);
@@ -45,6 +48,7 @@ bool vxr_is_dropped(const struct vxr_volume *v, const int64_t at[3]);
 /* (Re)writes one chunk. */
 void vxr_chunk_write(const struct vxr_volume *v, unsigned grid, const int64_t at[3]);
 uint64_t vxr_bytes(const struct vxr_volume *v, const struct vx_box *box);
+struct vx_box vxr_box(int64_t x0, int64_t x1, int64_t y0, int64_t y1, int64_t z0, int64_t z1);
 struct vx_box vxr_random_box(const struct vxr_volume *v, struct vxt_rng *r, int64_t longest);
 /* `got` is a box file of `nchan` channels from `chan` on. */
 void vxr_check(const struct vxr_volume *v, const struct vx_box *box, uint32_t chan, uint32_t nchan, const uint8_t *got);
@@ -66,6 +70,8 @@ struct vxr_sharer {
 	} id[VXR_IDS];                   /* fd 0: free */
 	unsigned in_use, shares, refuse; /* refuse: that many to come */
 };
+/* `has`, which must be true where a tmpfs of one's own can be had: what needs one is not to be left out by mistake. */
+bool vxr_has_tmpfs(bool has);
 /* What a client does that has opened the box: opens the registered file and maps it. */
 void *vxr_client_map(struct vxr_sharer *s, int id, uint64_t bytes);
 
@@ -98,6 +104,7 @@ struct vxr {
 
 void vxr_start(struct vxr *r, const struct vxr_opts *o);
 void vxr_add(struct vxr *r, struct vxr_volume *v); /* made already */
+void vxr_start_with(struct vxr *r, const struct vxr_opts *o, struct vxr_volume *v, size_t n);
 /* Takes over what a process before had, once the volumes are added. */
 void vxr_recover(struct vxr *r);
 /* The end of everything that runs, in the order in which the mount has it. */
@@ -157,6 +164,5 @@ bool vxr_server_start(void); /* false: no Python here. Serves vxr_top */
 void vxr_server_stop(void);
 extern int vxr_port;
 void vxr_rules(const char *json);
-int vxr_server_total(void);
 
 #endif

@@ -3,21 +3,13 @@
  */
 #include "voxgen_cseg.h"
 #include "vxrig.h"
+#include "vxserver.h"
 
-#include <arpa/inet.h>
 #include <ftw.h>
-#include <signal.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 char vxr_top[64];
 int vxr_port;
-
-static int server_stdin = -1;
-static pid_t server;
 
 void vxr_top_make(void)
 {
@@ -185,6 +177,29 @@ void vxr_volume_free(struct vxr_volume *v)
 	v->whole = NULL;
 }
 
+void vxr_volumes_make(struct vxr_volume *v, size_t n)
+{
+	vxr_top_make();
+	for (size_t i = 0; i < n; i++) {
+		char name[24];
+
+		snprintf(name, sizeof name, "v%zu", i);
+		vxr_volume_make(&v[i], name);
+	}
+}
+
+void vxr_volumes_free(struct vxr_volume *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		vxr_volume_free(&v[i]);
+	vxr_top_remove();
+}
+
+struct vx_box vxr_box(int64_t x0, int64_t x1, int64_t y0, int64_t y1, int64_t z0, int64_t z1)
+{
+	return (struct vx_box){{x0, y0, z0}, {x1, y1, z1}};
+}
+
 uint64_t vxr_bytes(const struct vxr_volume *v, const struct vx_box *box)
 {
 	return vx_box_extent(box, 0) * vx_box_extent(box, 1) * vx_box_extent(box, 2) * v->channels * v->dtype.width;
@@ -230,76 +245,19 @@ void vxr_check(const struct vxr_volume *v, const struct vx_box *box, uint32_t ch
 
 bool vxr_server_start(void)
 {
-	const char *script = VX_SOURCE_ROOT "/tests/lib/faultd.py";
-	int in[2], out[2];
-	FILE *said;
-
 	if (access("/usr/bin/python3", X_OK) < 0)
 		return false;
-	setenv("no_proxy", "*", 1);
-	ck_assert_int_eq(pipe(in) | pipe(out), 0);
-	server = fork();
-	ck_assert_int_ge(server, 0);
-	if (server == 0) {
-		dup2(in[0], 0);
-		dup2(out[1], 1);
-		close(in[1]);
-		close(out[0]);
-		prctl(PR_SET_PDEATHSIG, SIGTERM);
-		execl("/usr/bin/python3", "python3", script, "--root", vxr_top, (char *)NULL);
-		_exit(127);
-	}
-	close(in[0]);
-	close(out[1]);
-	server_stdin = in[1];
-	said = fdopen(out[0], "r");
-	ck_assert_int_eq(fscanf(said, "PORT %d", &vxr_port), 1);
-	fclose(said);
+	vxr_port = vxs_start("faultd.py", vxr_top);
 	return true;
 }
 
 void vxr_server_stop(void)
 {
-	if (server <= 0)
-		return;
-	close(server_stdin);
-	waitpid(server, NULL, 0);
-	server = 0;
-}
-
-static const char *control(const char *method, const char *path, const char *body, char *reply, size_t size)
-{
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)vxr_port)};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	size_t len = 0;
-	ssize_t n;
-
-	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	ck_assert_int_eq(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
-	dprintf(fd, "%s %s HTTP/1.1\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s", method, path, strlen(body),
-		body);
-	while ((n = read(fd, reply + len, size - 1 - len)) > 0)
-		len += (size_t)n;
-	close(fd);
-	reply[len] = 0;
-	ck_assert_msg(strncmp(reply, "HTTP/1.1 200", 12) == 0, "%s %s: %s", method, path, reply);
-	return strstr(reply, "\r\n\r\n") + 4;
+	vxs_stop();
 }
 
 void vxr_rules(const char *json)
 {
-	char reply[4096];
-
-	control("POST", "/__reset", "", reply, sizeof reply);
-	control("POST", "/__faults", json, reply, sizeof reply);
-}
-
-int vxr_server_total(void)
-{
-	static const char key[] = "\"total\": ";
-	VX_AUTO_FREE char *reply = malloc(1 << 20);
-	const char *at = strstr(control("GET", "/__stats", "", reply, 1 << 20), key);
-
-	ck_assert_ptr_nonnull(at);
-	return atoi(at + strlen(key));
+	vxs_control(vxr_port, "POST", "/__reset", "");
+	vxs_control(vxr_port, "POST", "/__faults", json);
 }

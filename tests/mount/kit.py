@@ -6,6 +6,7 @@ that may block or die are processes of their own: t.client(function, ...).
 """
 import errno
 import fcntl
+import gzip
 import json
 import os
 import pickle
@@ -68,6 +69,16 @@ def find_program(name):
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "voxfs-test", "bin"))  # tests/lib/interop
 
 
+def kernel_has(option):
+    """Whether the kernel was built with it, as far as it tells."""
+    texts = (("/proc/config.gz", gzip.open), ("/boot/config-" + os.uname().release, open))
+    for path, opened in texts:
+        if os.path.exists(path):
+            with opened(path, "rt") as f:
+                return option + "=y\n" in f
+    return False
+
+
 def equal(got, want, what=""):
     if got != want:
         if isinstance(got, bytes) and isinstance(want, bytes):
@@ -99,9 +110,10 @@ def read_file(path, block=1 << 20):
 
 
 class Context:
-    def __init__(self, top, settings):
+    def __init__(self, top, settings, name=""):
+        """`name`: of the test. What it draws is the same whichever other tests are run."""
         self.top, self.settings = top, settings
-        self.random = random.Random(int(os.environ.get("VOXFS_TEST_SEED", "1")) ^ zlib.crc32(top.encode()[-3:]))
+        self.random = random.Random(int(os.environ.get("VOXFS_TEST_SEED", "1")) ^ zlib.crc32(name.encode()))
         self.open = []  # what to close, last first
         self.count = 0
         san = "log_path=%s/san:halt_on_error=1" % top
@@ -329,6 +341,15 @@ class Mount:
 
     def passthrough(self):
         return self.stats("zerocopy.mode") == "passthrough"
+
+    def need_passthrough(self):
+        """Skips the test on kernels without; where it can be had it must be."""
+        if self.passthrough():
+            return
+        why = self.stats("zerocopy.reason")
+        if os.geteuid() == 0 and kernel_has("CONFIG_FUSE_PASSTHROUGH"):
+            raise AssertionError("no passthrough, though this kernel has it: " + why)
+        raise Skip("no passthrough here: " + why)
 
     # --- the end ---
 

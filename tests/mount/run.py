@@ -57,7 +57,7 @@ class Job:
         os.close(self.fd)
         os.setsid()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner passes on what matters
-        r = supervise.supervise(function, lambda d: kit.Context(d, settings), top, seconds, keep)
+        r = supervise.supervise(function, lambda d: kit.Context(d, settings, name), top, seconds, keep)
         os.write(w, json.dumps([r.verdict, r.reason, r.details, r.seconds]).encode())
         os._exit(0)
 

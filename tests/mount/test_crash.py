@@ -5,6 +5,7 @@ import errno
 import json
 import mmap
 import os
+import random
 import select
 import shutil
 import signal
@@ -144,7 +145,6 @@ def test_interrupts_after_a_death(t):
 
 def churn(path, seed, jobs):
     """Reads random boxes of both volumes in all the ways there are, until told to stop; how many."""
-    import random
     rng = random.Random(seed)
     done = 0
     stop = os.path.join(path, "..", "stop")
@@ -199,7 +199,7 @@ def test_storm(t):
     d.rules({"match": "/4_4_40/", "do": "delay", "ms": 5})
     m = t.mount(listed, "eager=1M,tries=100", cache="4M")
     jobs = storm_jobs((("a", a), ("b", b)), t.random)
-    readers = [t.client(churn, m.path, i, jobs) for i in range(6)]
+    readers = [t.client(churn, m.path, t.random.random(), jobs) for _ in range(6)]
     for _ in range(kills):
         time.sleep(t.random.uniform(0, 0.4))  # an instant nobody chose
         kill_server(m, wait=False)

@@ -2,12 +2,12 @@
 """The disk cache: what remote stores sent, found again by later and other mounts, and never wrong."""
 import errno
 import os
-import random
 import shutil
+import signal
 
 import arrays
-from kit import equal, fails, needs, takes
-from supervise import umount
+from kit import equal, fails, needs, read_file, takes
+from supervise import MNT_DETACH, adopt, umount, wait_status
 
 BOX = ((0, 96), (0, 96), (0, 64))  # 3 x 3 x 2 chunks
 CHUNKS = 18
@@ -166,9 +166,8 @@ def test_documents_are_always_asked_for(t):
     m.close()
     with open(v.path + "/info", "w") as file:
         file.write("{")
-    before = m.t.name("x")
-    r = t.run(t.settings.voxfs, f.url, os.path.dirname(before), "-f", "-o", cached(t, d))
-    equal(r.returncode, 32, "status with a damaged document")
+    said = t.mount_fails(f.url, cached(t, d))
+    assert "/info: info is not JSON: line 1" in said, said
     with open(v.path + "/info", "w") as file:
         file.write(text)
     m = t.mount(f.url, cached(t, d), volume=v)
@@ -206,11 +205,10 @@ def test_documents_without_sense_are_not_kept(t):
         for bad in ("{\"not json", "<html>nothing</html>"):
             if bad[0] == "<" and path == "attributes.json" and os.path.exists(top + "/s0"):
                 continue  # a group of N5 needs none
-            d, f, point = t.name("cache"), t.faultd(top), t.name("point")
+            d, f = t.name("cache"), t.faultd(top)
             arrays.put(top, path, bad)
-            os.mkdir(point)
-            r = t.run(t.settings.voxfs, f.url.replace("precomputed://", ""), point, "-f", "-o", cached(t, d))
-            equal(r.returncode, 32, "status with %s in %s: %s" % (bad, path, r.stderr))
+            said = t.mount_fails(f.url.replace("precomputed://", ""), cached(t, d))
+            assert os.path.basename(path) in said, "%s in %s: %s" % (bad, path, said)
             for entry in entries(d):
                 with open(entry, "rb") as file:
                     assert bad.encode() not in file.read(), "%s is kept: %s" % (path, bad)
@@ -277,15 +275,15 @@ def test_damaged_entries(t):
         for path in entries(d):
             size = os.path.getsize(path)
             if round == 2:
-                os.truncate(path, random.randrange(size))
+                os.truncate(path, t.random.randrange(size))
                 continue
             with open(path, "r+b") as file:
-                at = random.randrange(size) if round else size - 1
+                at = t.random.randrange(size) if round else size - 1
                 at = 0 if 184 <= at < 200 else at  # the age, which may be unknown
                 file.seek(at)
                 byte = file.read(1)[0]
                 file.seek(at)
-                file.write(bytes([byte ^ 1 << random.randrange(8)]))
+                file.write(bytes([byte ^ 1 << t.random.randrange(8)]))
         m = t.mount(f.url, cached(t, d), volume=v)
         m.check(BOX)
         equal(m.stats("diskcache.damaged"), CHUNKS + 1, "damaged")
@@ -374,24 +372,53 @@ def test_directories_that_will_not_do(t):
         equal((r.returncode, says in r.stderr), (32, True), r.stderr)
 
 
+def kill_both(m, server):
+    """The server is killed in the middle of whatever it does, and its keeper before it can start another."""
+    os.kill(m.pid, signal.SIGSTOP)
+    os.kill(server, signal.SIGKILL)
+    m.process.kill()
+    m.process.wait()
+    equal(wait_status(server, m.t.seconds(30)), -signal.SIGKILL, "the server's end")
+    m.abandon()
+    umount(m.path, MNT_DETACH)
+
+
+def read_in_vain(path):
+    try:
+        read_file(path)
+    except OSError as e:
+        return errno.errorcode[e.errno]
+    return "read"
+
+
 @takes(200)
 def test_killed_daemons(t):
-    """A daemon that is killed while it writes leaves nothing that is wrong or in the way."""
-    v, d = some_volume(t), t.name("cache")
+    """Daemons that are killed while they write leave nothing that is wrong or in the way."""
+    adopt()  # servers without a keeper
+    v, d, whole = some_volume(t), t.name("cache"), []
     f = t.faultd(v.path)
-    for i in range(t.scaled(10, 3)):
-        m = t.mount(f.url, cached(t, d, "diskcache_size=1M"), volume=v)
-        box = ((32 * (i % 3), 32 * (i % 3) + 64), (0, 128), (0, 64))
-        m.check(box)
-        m.process.kill()
-        m.process.wait()
-        m.abandon()
-        umount(m.path, 2)
-    m = t.mount(f.url, cached(t, d, "diskcache_size=1M"), volume=v)
-    m.check(BOX)
-    equal((m.stats("diskcache.damaged"), m.stats("diskcache.io_errors")), (0, 0), "damaged, io_errors")
-    m.close()
-    equal(size_of(d) <= 1 << 20, True, "the limit holds")
+    f.rules({"match": "/4_4_40/", "do": "delay", "ms": 3})
+    urls = ["%s?round=%d" % (f.url, i) for i in range(t.scaled(10, 3))]  # to each its own entries
+    for url in urls:
+        m = t.mount(url, cached(t, d, "diskcache_size=1M"), volume=v)
+        server, before = m.stats("server.pid"), set(entries(d))
+        c = t.client(read_in_vain, m.file(v.bounds()))
+        t.until(lambda: set(entries(d)) - before, "an entry of a chunk")
+        kill_both(m, server)
+        whole.append(c.result() == "read")
+    equal(all(whole), False, "kills came when all had been read")
+    hits = 0
+    for url in reversed(urls):
+        m = t.mount(url, cached(t, d, "diskcache_size=1M"), volume=v)
+        hits -= m.stats("diskcache.hits")  # of documents
+        m.check(v.bounds())
+        hits += m.stats("diskcache.hits")
+        written(m)
+        equal((m.stats("diskcache.damaged"), m.stats("diskcache.io_errors")), (0, 0), "damaged, io_errors")
+        m.close()
+        equal(size_of(d) <= 1 << 20, True, "the limit holds")
+    assert hits > 0, "nothing that the killed have written is found"
+    equal(os.listdir(d + "/new"), [], "files of the dead")
 
 
 # --- shards ---

@@ -2,7 +2,7 @@
 """Random volumes written by libraries from PyPI as they are today, and random boxes of them.
 
 Each library has an environment of its own in ~/.cache/voxfs-test, shared by all builds and made when it is first needed;
-where it cannot be installed, its test is skipped by name (interop-*/failed says why; remove it to try again).
+where it cannot be installed, its test is skipped with the reason, and an hour later that is tried again.
 VOXFS_TEST_SEED draws other volumes.
 """
 import fcntl
@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from kit import Skip, equal, read_file, takes
 from volumes import box_name
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+AGAIN_AFTER = 3600  # seconds
 PACKAGES = {
     "zarr-python-3": ["zarr>=3"],
     "zarr-python-2": ["zarr<3", "numcodecs<0.16"],
@@ -39,6 +41,17 @@ def install(python, top, packages, seconds):
     return None
 
 
+def failure(marker):
+    """Why it could not be installed within the last hour, or None."""
+    try:
+        with open(marker) as f:
+            if time.time() - os.fstat(f.fileno()).st_mtime < AGAIN_AFTER:
+                return f.read()
+    except FileNotFoundError:
+        pass
+    return None
+
+
 def environment(t, library):
     """The Python that has the library."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
@@ -46,13 +59,14 @@ def environment(t, library):
     os.makedirs(top, exist_ok=True)
     with open(top + "/lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(top + "/ready") and not os.path.exists(top + "/failed"):
+        why = failure(top + "/failed")
+        if not os.path.exists(top + "/ready") and why is None:
             shutil.rmtree(top + "/venv", ignore_errors=True)
             why = install(sys.executable, top + "/venv", PACKAGES[library], t.seconds(150))
             with open(top + ("/failed" if why else "/ready"), "w") as f:
                 f.write(why or "")
-    if os.path.exists(top + "/failed"):
-        raise Skip("needs %s from PyPI" % " ".join(PACKAGES[library]))
+    if not os.path.exists(top + "/ready"):
+        raise Skip("needs %s from PyPI: %s" % (" ".join(PACKAGES[library]), why.split("\n")[-1]))
     return top + "/venv/bin/python"
 
 

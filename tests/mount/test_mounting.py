@@ -233,18 +233,3 @@ def test_dead_mount_is_named(t):
     equal(r.returncode, 32, r.stderr)
     assert "umount" in r.stderr, r.stderr
     equal(umount(m.path, MNT_DETACH), 0, "umount -l")
-
-
-def test_source_inside_the_mount_point(t):
-    """A volume that would be hidden by its own mount is mounted all the same, or refused; never a hang."""
-    v = t.copy(t.volume(**SMALL))
-    os.chmod(v.path, 0o755)
-    r = t.run(t.settings.voxfs, v.path, v.path, "-o", "name=v,cache=16M,warm=0")
-    if r.returncode == 0:
-        try:
-            check_at(v, v.path)
-        except OSError:
-            pass
-        gone(t, v.path)
-    else:
-        assert r.stderr.startswith("voxfs: "), r.stderr

@@ -158,13 +158,12 @@ def read_all(paths):
 def test_many_processes(t):
     """Each chunk and each index is asked for once, whoever wants it."""
     v = sharded(t, "3,2,1,gzip", size=(300, 260, 140))
-    for seed in range(t.scaled(3)):
-        rng = random.Random(seed)
+    for _ in range(t.scaled(3)):
         m, d = t.mount_http(v, cache="256M")
-        lists = [[v.random_box(rng) for _ in range(t.scaled(10, 3))] for _ in range(8)]
+        lists = [[v.random_box(t.random) for _ in range(t.scaled(10, 3))] for _ in range(8)]
         answers = t.clients([(read_all, [m.file(b) for b in boxes]) for boxes in lists])
         for boxes, got in zip(lists, answers):
-            equal(got, [v.bytes(b) for b in boxes], "seed %d" % seed)
+            equal(got, [v.bytes(b) for b in boxes])
         m.until_idle()
         stats = m.stats()
         equal(stats["chunks"]["fetched"], len({c for boxes in lists for b in boxes for c in v.chunks(b)}), "chunks")
@@ -228,8 +227,8 @@ def test_unmount_while_an_index_stalls(t):
     try:
         c.result()
         raise AssertionError("the read succeeded")
-    except OSError:
-        pass
+    except OSError as e:  # ENOENT: Python tries an EINTR again, and the mount is gone
+        assert e.errno in (errno.EINTR, errno.ENOTCONN, errno.ECONNABORTED, errno.ENOENT), e
     m.finish()
 
 

@@ -5,23 +5,13 @@
 #ifndef VX_TESTS_FETCH_FIXTURE_H
 #define VX_TESTS_FETCH_FIXTURE_H
 
+#include "../lib/vxserver.h"
+#include "../lib/vxtest.h"
 #include "base/ledger.h"
 #include "fetch/fetch.h"
 
-#include <arpa/inet.h>
-#include <check.h>
 #include <ftw.h>
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-
-#ifndef VX_SOURCE_ROOT
-#define VX_SOURCE_ROOT "."
-#endif
 
 #define MANY 300
 #define BIG 1000000
@@ -35,8 +25,7 @@ struct wish {
 
 static const char *server_script = "faultd.py";
 static char top[64];
-static int port, server_stdin;
-static pid_t server;
+static int port;
 static struct vx_pool *pool;
 static struct vx_fetcher *fetcher;
 static struct vx_store *store;
@@ -84,36 +73,13 @@ static inline bool is_object(const struct vx_buf *b, unsigned i, size_t size)
 
 static inline void start_server(void)
 {
-	char script[512];
-	int in[2], out[2];
-	FILE *said;
-
-	snprintf(script, sizeof script, "%s/tests/lib/%s", VX_SOURCE_ROOT, server_script);
-	ck_assert_int_eq(pipe(in) | pipe(out), 0);
-	server = fork();
-	ck_assert_int_ge(server, 0);
-	if (server == 0) {
-		dup2(in[0], 0);
-		dup2(out[1], 1);
-		close(in[1]);
-		close(out[0]);
-		prctl(PR_SET_PDEATHSIG, SIGTERM);
-		execl("/usr/bin/python3", "python3", script, "--root", top, (char *)NULL);
-		_exit(127);
-	}
-	close(in[0]);
-	close(out[1]);
-	server_stdin = in[1];
-	said = fdopen(out[0], "r");
-	ck_assert_int_eq(fscanf(said, "PORT %d", &port), 1);
-	fclose(said);
+	port = vxs_start(server_script, top);
 }
 
 static inline void start_all(void)
 {
 	char name[32];
 
-	setenv("no_proxy", "*", 1);
 	strcpy(top, "/tmp/voxfs-test-XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(top));
 	for (unsigned i = 0; i < MANY; i++) {
@@ -134,30 +100,13 @@ static inline int remove_one(const char *path, const struct stat *st, int flag, 
 
 static inline void stop_all(void)
 {
-	close(server_stdin);
-	waitpid(server, NULL, 0);
+	vxs_stop();
 	nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* Sends one control request, returns the answer's body; the caller does not free it. */
 static inline const char *control(const char *method, const char *path, const char *body)
 {
-	static char reply[1 << 18];
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	size_t len = 0;
-	ssize_t n;
-
-	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	ck_assert_int_eq(connect(fd, (struct sockaddr *)&a, sizeof a), 0);
-	dprintf(fd, "%s %s HTTP/1.1\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s", method, path, strlen(body),
-		body);
-	while ((n = read(fd, reply + len, sizeof reply - 1 - len)) > 0)
-		len += (size_t)n;
-	close(fd);
-	reply[len] = 0;
-	ck_assert_msg(strncmp(reply, "HTTP/1.1 200", 12) == 0, "%s %s: %s", method, path, reply);
-	return strstr(reply, "\r\n\r\n") + 4;
+	return vxs_control(port, method, path, body);
 }
 
 static inline void rules(const char *json)
@@ -165,16 +114,9 @@ static inline void rules(const char *json)
 	control("POST", "/__faults", json);
 }
 
-/* A number of /__stats; -1 when it is not there. */
 static inline int stat_of(const char *name)
 {
-	const char *all = control("GET", "/__stats", "");
-	char quoted[64];
-	const char *at;
-
-	snprintf(quoted, sizeof quoted, "\"%s\": ", name);
-	at = strstr(all, quoted);
-	return at ? atoi(at + strlen(quoted)) : -1;
+	return vxs_stat(port, name);
 }
 
 static inline void await_stat(const char *name, int value)

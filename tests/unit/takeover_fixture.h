@@ -66,16 +66,14 @@ static inline void end(void)
 /* The rest of what a test needs; false: there is no tmpfs to be had here, and nothing can be taken over. */
 static inline bool can_be(void)
 {
-	if (rw < 0)
-		fprintf(stderr, "no tmpfs: not tested\n");
-	return rw >= 0;
+	return vxr_has_tmpfs(rw >= 0);
 }
 
 static inline void start_rig(void)
 {
-	vxr_start(&r, &(struct vxr_opts){.limit = LIMIT, .table = table, .arena = rw});
-	for (size_t i = 0; i < VX_ARRAY_LEN(vols); i++)
-		vxr_add(&r, &vols[i]);
+	struct vxr_opts o = {.limit = LIMIT, .table = table, .arena = rw};
+
+	vxr_start_with(&r, &o, vols, VX_ARRAY_LEN(vols));
 }
 
 /* ---- what must hold after a takeover ---- */
@@ -87,6 +85,16 @@ static inline bool is_an_object(uint64_t id)
 			if (vx_list_entry(l, struct vx_cbox, in_table)->object.id == id)
 				return true;
 	return false;
+}
+
+/* What is written down of boxes; tests have far fewer at once. */
+static inline unsigned records(void)
+{
+	unsigned n = 0;
+
+	for (uint32_t slot = 0; slot < 8192; slot++)
+		n += ((struct vx_slot *)vx_table_at(table, VX_TABLE_BOXES, slot))->seal != 0;
+	return n;
 }
 
 /* Every file of the arena is a box's, and every box has one; the number of them. */
@@ -107,6 +115,7 @@ static inline unsigned check_arena(void)
 	closedir(dir);
 	vx_cache_stats(r.cache, &s);
 	ck_assert_uint_eq(s.objects, n);
+	ck_assert_uint_eq(records(), n);
 	vxr_check_books(&r);
 	return n;
 }
@@ -157,20 +166,12 @@ static inline void next_server(void)
 
 static inline void make_volumes(void)
 {
-	vxr_top_make();
-	for (size_t i = 0; i < VX_ARRAY_LEN(vols); i++) {
-		char name[8];
-
-		snprintf(name, sizeof name, "v%zu", i);
-		vxr_volume_make(&vols[i], name);
-	}
+	vxr_volumes_make(vols, VX_ARRAY_LEN(vols));
 }
 
 static inline void remove_volumes(void)
 {
-	for (size_t i = 0; i < VX_ARRAY_LEN(vols); i++)
-		vxr_volume_free(&vols[i]);
-	vxr_top_remove();
+	vxr_volumes_free(vols, VX_ARRAY_LEN(vols));
 }
 
 #endif

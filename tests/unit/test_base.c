@@ -198,10 +198,17 @@ START_TEST(buffers_grow)
 }
 END_TEST
 
+struct churner {
+	struct vx_pool *pool;
+	struct vxt_rng rng;
+	pthread_t thread;
+};
+
 static void *churn(void *arg)
 {
-	struct vx_pool *p = arg;
-	struct vxt_rng r = {(uint64_t)(uintptr_t)&r};
+	struct churner *c = arg;
+	struct vx_pool *p = c->pool;
+	struct vxt_rng r = c->rng;
 	struct vx_buf *held[8] = {NULL};
 
 	for (int k = 0; k < 3000; k++) {
@@ -231,14 +238,17 @@ static void *churn(void *arg)
 
 START_TEST(buffers_and_threads)
 {
+	struct vxt_rng r = vxt_seed("buffers_and_threads", 0);
+	struct churner c[4];
 	struct vx_pool *p;
-	pthread_t t[4];
 
 	ck_assert_int_eq(vx_pool_new(&p, 100000), 0);
+	for (int k = 0; k < 4; k++) {
+		c[k] = (struct churner){.pool = p, .rng = {vxt_rnd(&r, UINT64_MAX)}};
+		ck_assert_int_eq(pthread_create(&c[k].thread, NULL, churn, &c[k]), 0);
+	}
 	for (int k = 0; k < 4; k++)
-		ck_assert_int_eq(pthread_create(&t[k], NULL, churn, p), 0);
-	for (int k = 0; k < 4; k++)
-		pthread_join(t[k], NULL);
+		pthread_join(c[k].thread, NULL);
 	ck_assert_uint_eq(vx_pool_bytes_used(p), 0);
 	ck_assert_uint_le(vx_pool_bytes_idle(p), 100000);
 	vx_pool_free(&p);

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Boxes and strided places against naive loops over small coordinates.
  */
+#include "../lib/vxtest.h"
 #include "base/box.h"
-#include "base/hash.h"
 
-#include <check.h>
 #include <string.h>
 
-static uint64_t rng;
+static struct vxt_rng rng;
 
 static uint64_t rnd(uint64_t below)
 {
-	rng += 0x9e3779b97f4a7c15u;
-	return vx_mix64(rng) % below;
+	return vxt_rnd(&rng, below);
 }
 
 static struct vx_box random_box(bool maybe_empty)
@@ -41,7 +39,7 @@ static bool has(const struct vx_box *b, const int64_t p[3])
 
 START_TEST(set_operations)
 {
-	rng = (uint64_t)_i;
+	rng = vxt_seed("set_operations", _i);
 	for (int round = 0; round < 60; round++) {
 		struct vx_box a = random_box(false), b = random_box(true), common, rest[6];
 		bool meet = vx_box_clip(&a, &b, &common), inside = vx_box_contains(&a, &b), all_in = true;
@@ -138,7 +136,7 @@ START_TEST(copy_and_zero)
 {
 	static const uint64_t lengths[] = {1, 2, 4, 7, 8, 16, 31, 32, 64, 65, 128};
 
-	rng = (uint64_t)_i;
+	rng = vxt_seed("copy_and_zero", _i);
 	for (int round = 0; round < 60; round++) {
 		uint64_t n[3] = {rnd(3) ? lengths[rnd(VX_ARRAY_LEN(lengths))] : 1 + rnd(70), 1 + rnd(6), 1 + rnd(6)};
 		uint32_t width = 1u << rnd(4), channels = 1 + (uint32_t)rnd(3);
@@ -166,7 +164,7 @@ END_TEST
 
 START_TEST(place_of_a_part)
 {
-	rng = (uint64_t)_i;
+	rng = vxt_seed("place_of_a_part", _i);
 	for (int round = 0; round < 100; round++) {
 		struct vx_box whole = random_box(false), part = whole;
 		uint64_t n[3], v[3];
@@ -192,8 +190,6 @@ int main(void)
 {
 	Suite *s = suite_create("box");
 	TCase *t = tcase_create("box");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_set_timeout(t, 120);
@@ -201,8 +197,5 @@ int main(void)
 	tcase_add_test(t, too_many_voxels);
 	tcase_add_loop_test(t, copy_and_zero, 0, 50);
 	tcase_add_loop_test(t, place_of_a_part, 0, 20);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return vxt_run(s);
 }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Box names: each canonical name reads and prints back as itself; every other spelling is no name.
  */
+#include "../lib/vxtest.h"
 #include "base/limits.h"
 #include "vol/volume.h"
 
-#include <check.h>
-#include <stdio.h>
 #include <string.h>
 
 static const struct {
@@ -118,16 +117,10 @@ int main(void)
 {
 	Suite *suite = suite_create("boxname");
 	TCase *tc = tcase_create("boxname");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_loop_test(tc, canonical_names, 0, VX_ARRAY_LEN(good));
 	tcase_add_loop_test(tc, other_spellings, 0, VX_ARRAY_LEN(wrong));
 	tcase_add_test(tc, length_is_obeyed);
 	suite_add_tcase(suite, tc);
-	sr = srunner_create(suite);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return vxt_run(suite);
 }

@@ -378,8 +378,6 @@ int main(void)
 {
 	Suite *s = suite_create("cached");
 	TCase *t = tcase_create("all");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_add_unchecked_fixture(t, start_all, stop_all);
@@ -398,8 +396,5 @@ int main(void)
 	tcase_add_test(t, no_cache_at_all);
 	tcase_add_test(t, bad_keys);
 	tcase_add_test(t, accounts);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return vxt_run(s);
 }

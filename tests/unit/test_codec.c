@@ -3,25 +3,21 @@
  * at every level of loops, and hostile headers, each refused with a sentence. Every destination has
  * canaries around and between its rows.
  */
+#include "../lib/vxtest.h"
+#include "base/limits.h"
 #include "codec/cseg.h"
 #include "test_codec_vectors.h"
 #include "voxgen_cseg.h"
 
-#include <check.h>
-#include <stdio.h>
 #include <string.h>
-
-#include "base/hash.h"
-#include "base/limits.h"
 
 #define CANARY 0xa5
 
-static uint64_t rng = 1;
+static struct vxt_rng rng = {1};
 
 static uint64_t rnd(uint64_t below)
 {
-	rng += 0x9e3779b97f4a7c15u;
-	return vx_mix64(rng) % below;
+	return vxt_rnd(&rng, below);
 }
 
 #define EACH_VOXEL(at, n)                                      \
@@ -242,7 +238,7 @@ START_TEST(random_chunks)
 {
 	struct vg_coder *coder = vg_coder_new();
 
-	rng = 1000u + (unsigned)_i;
+	rng = vxt_seed("random_chunks", _i);
 	for (int round = 0; round < 12; round++) {
 		struct vx_chunk_form f = {0};
 		const uint8_t *data;
@@ -282,7 +278,7 @@ START_TEST(odd_widths)
 {
 	static const uint32_t widths[] = {0, 1, 2, 4, 8, 16, 32};
 
-	rng = 77u + (unsigned)_i;
+	rng = vxt_seed("odd_widths", _i);
 	for (int round = 0; round < 20; round++) {
 		uint32_t bits = widths[rnd(7)], labels = 1 + (uint32_t)rnd(bits < 4 ? 1u << bits : 9);
 		struct vx_chunk_form f = FORM(11, 5, 3, 1, 4, 16, 5, 3);
@@ -399,7 +395,7 @@ END_TEST
 
 START_TEST(raw)
 {
-	rng = 5u + (unsigned)_i;
+	rng = vxt_seed("raw", _i);
 	for (int round = 0; round < 40; round++) {
 		struct vx_chunk_form f = {.n = {1 + rnd(80), 1 + rnd(9), 1 + rnd(9)}, .channels = 1 + (uint32_t)rnd(3)};
 		uint64_t n[3], at[3], got, want, bytes;
@@ -445,8 +441,6 @@ int main(void)
 {
 	Suite *s = suite_create("codec");
 	TCase *t = tcase_create("codec");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_set_timeout(t, 120);
@@ -457,8 +451,5 @@ int main(void)
 	tcase_add_test(t, harmless);
 	tcase_add_test(t, bounds);
 	tcase_add_loop_test(t, raw, 0, 4);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return vxt_run(s);
 }

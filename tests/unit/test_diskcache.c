@@ -561,8 +561,6 @@ int main(void)
 {
 	Suite *s = suite_create("diskcache");
 	TCase *t = tcase_create("all");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -590,8 +588,5 @@ int main(void)
 	tcase_add_test(t, what_dead_writers_left);
 	tcase_add_test(t, directories_that_will_not_do);
 	tcase_add_test(t, private_files);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return vxt_run(s);
 }

@@ -49,6 +49,14 @@ static pid_t start(unsigned seed)
 	return pid;
 }
 
+/* The instant is what is drawn, nothing waits for anything. */
+static void nap(struct vxt_rng *rng, uint64_t at_most_ns)
+{
+	struct timespec t = {.tv_nsec = (long)vxt_rnd(rng, at_most_ns)};
+
+	nanosleep(&t, NULL);
+}
+
 static void end(pid_t pid)
 {
 	int status;
@@ -75,6 +83,7 @@ static unsigned check_all(void)
 
 START_TEST(killed_at_any_instant)
 {
+	struct vxt_rng rng = vxt_seed("killed_at_any_instant", 0);
 	pid_t pid[PROCESSES];
 	unsigned there = 0;
 
@@ -83,10 +92,8 @@ START_TEST(killed_at_any_instant)
 			pid[p] = start(round * 100 + p);
 		for (unsigned k = 0; k < 12; k++) {
 			unsigned p = k % PROCESSES;
-			/* The instant is what is drawn, nothing waits for anything. */
-			struct timespec nap = {.tv_nsec = (long)(vx_now_ns() * 7919 % (40 * VX_MS))};
 
-			nanosleep(&nap, NULL);
+			nap(&rng, 40 * VX_MS);
 			end(pid[p]);
 			pid[p] = start(round * 100 + 10 + k);
 		}
@@ -103,13 +110,13 @@ END_TEST
 /* What the dead have left does not stay in the way. */
 START_TEST(room_is_found_again)
 {
+	struct vxt_rng rng = vxt_seed("room_is_found_again", 0);
 	unsigned there = 0;
 
 	for (unsigned round = 0; round < 30; round++) {
-		struct timespec nap = {.tv_nsec = (long)(vx_now_ns() * 7919 % (20 * VX_MS))};
 		pid_t pid = start(round);
 
-		nanosleep(&nap, NULL);
+		nap(&rng, 20 * VX_MS);
 		end(pid);
 	}
 	open_cache();
@@ -143,16 +150,11 @@ int main(void)
 {
 	Suite *s = suite_create("diskcache_crash");
 	TCase *t = tcase_create("all");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_add_checked_fixture(t, setup_dir, remove_dir);
 	tcase_set_timeout(t, 200);
 	tcase_add_test(t, killed_at_any_instant);
 	tcase_add_test(t, room_is_found_again);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return vxt_run(s);
 }

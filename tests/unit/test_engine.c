@@ -48,14 +48,7 @@ static struct counts counts(void)
 
 static void start(const struct vxr_opts *o)
 {
-	vxr_start(&r, o);
-	for (unsigned k = 0; k < VX_ARRAY_LEN(vols); k++)
-		vxr_add(&r, &vols[k]);
-}
-
-static struct vx_box box(int64_t x0, int64_t x1, int64_t y0, int64_t y1, int64_t z0, int64_t z1)
-{
-	return (struct vx_box){{x0, y0, z0}, {x1, y1, z1}};
+	vxr_start_with(&r, o, vols, VX_ARRAY_LEN(vols));
 }
 
 /* Marks the cells of the box; returns how many were new. */
@@ -98,7 +91,7 @@ END_TEST
 
 START_TEST(hits_and_misses)
 {
-	struct vx_box b = box(0, 10, 20, 30, 0, 10), other = box(0, 11, 20, 30, 0, 10);
+	struct vx_box b = vxr_box(0, 10, 20, 30, 0, 10), other = vxr_box(0, 11, 20, 30, 0, 10);
 	uint64_t hits, misses;
 	struct vx_cbox *got = NULL;
 	struct vxr_open o, p;
@@ -174,7 +167,7 @@ START_TEST(chunks_as_boxes)
 	for (int64_t z = all.lo[2]; z < all.hi[2]; z += 16)
 		for (int64_t y = all.lo[1]; y < all.hi[1]; y += 32)
 			for (int64_t x = all.lo[0]; x < all.hi[0]; x += 32, n++) {
-				struct vx_box cell = box(x, x + 32, y, y + 32, z, z + 16), other, b[2];
+				struct vx_box cell = vxr_box(x, x + 32, y, y + 32, z, z + 16), other, b[2];
 
 				vx_box_clip(&cell, &all, &b[0]);
 				other = vxr_random_box(&vols[0], &rng, 40);
@@ -191,7 +184,7 @@ START_TEST(chunks_as_boxes)
 		}
 	ck_assert_uint_eq(counts().fetched - before.fetched, n);
 	for (int64_t z = -100; z < -50; z++) { /* chunks of a plane, three channels */
-		struct vx_box plane = box(5, 75, 0, 60, z, z + 1);
+		struct vx_box plane = vxr_box(5, 75, 0, 60, z, z + 1);
 
 		ck_assert_int_eq(vxr_open_once(&r, 1, &plane, NULL), 0);
 	}
@@ -202,7 +195,7 @@ END_TEST
 
 START_TEST(kept_chunks)
 {
-	struct vx_box left = box(-32, -16, 16, 48, -8, 8), right = box(-16, 0, 16, 48, -8, 8);
+	struct vx_box left = vxr_box(-32, -16, 16, 48, -8, 8), right = vxr_box(-16, 0, 16, 48, -8, 8);
 	struct vx_cache_stats s;
 	struct counts c;
 
@@ -215,7 +208,7 @@ START_TEST(kept_chunks)
 	ck_assert_int_eq(vxr_open_once(&r, 0, &right, NULL), 0);
 	ck_assert_uint_eq(counts().fetched - c.fetched, 1);
 	ck_assert_uint_eq(counts().kept_hits - c.kept_hits, 1);
-	left = box(0, 32, 16, 48, -8, 8); /* a whole chunk: the box itself keeps it */
+	left = vxr_box(0, 32, 16, 48, -8, 8); /* a whole chunk: the box itself keeps it */
 	ck_assert_int_eq(vxr_open_once(&r, 0, &left, NULL), 0);
 	vx_cache_stats(r.cache, &s);
 	ck_assert_uint_eq(s.kept, 1);
@@ -240,12 +233,12 @@ static void squeeze(void)
 START_TEST(cut_from_other_boxes)
 {
 	struct vxr_open slab[8];
-	struct vx_box middle = box(-30, 60, 20, 90, -5, 47), gap = box(-30, 60, 20, 90, -5, 56);
+	struct vx_box middle = vxr_box(-30, 60, 20, 90, -5, 47), gap = vxr_box(-30, 60, 20, 90, -5, 56);
 	struct counts c;
 
 	start(&(struct vxr_opts){.limit = 4 << 20, .threads = 2});
 	for (int k = 0; k < 8; k++) { /* planes through the chunks, 7 thick: none holds a whole chunk */
-		struct vx_box b = box(-32, 64, 16, 96, -8 + 7 * k, -8 + 7 * k + 7);
+		struct vx_box b = vxr_box(-32, 64, 16, 96, -8 + 7 * k, -8 + 7 * k + 7);
 
 		vxr_open_start(&r, &slab[k], 0, &b, 1);
 		ck_assert_int_eq(vxr_open_await(&slab[k]), 0);
@@ -272,7 +265,7 @@ END_TEST
  * hand, because the moment is short. */
 START_TEST(source_until_ready)
 {
-	struct vx_box b = box(-32, 0, 16, 48, -8, 8);
+	struct vx_box b = vxr_box(-32, 0, 16, 48, -8, 8);
 	uint64_t bytes = vxr_bytes(&vols[0], &b);
 	struct vx_cell cell = {0};
 	struct vx_piece piece[VX_PIECES_MAX];
@@ -339,7 +332,7 @@ END_TEST
 
 START_TEST(too_large)
 {
-	struct vx_box all = vxr_volume_box(&vols[0]), fits = box(-32, 64, 16, 96, -8, 40);
+	struct vx_box all = vxr_volume_box(&vols[0]), fits = vxr_box(-32, 64, 16, 96, -8, 40);
 	struct vx_err e;
 
 	start(&(struct vxr_opts){.limit = 400 << 10});
@@ -352,7 +345,7 @@ END_TEST
 
 START_TEST(no_space)
 {
-	struct vx_box a = box(-32, 64, 16, 96, -8, 24), b = box(-32, 64, 16, 96, 24, 56);
+	struct vx_box a = vxr_box(-32, 64, 16, 96, -8, 24), b = vxr_box(-32, 64, 16, 96, 24, 56);
 	struct vxr_open first, second;
 	struct counts c;
 	struct vx_err e;
@@ -388,7 +381,7 @@ END_TEST
 /* The budget has room, the arena has not. */
 START_TEST(arena_is_full)
 {
-	struct vx_box a = box(-32, 64, 16, 96, -8, 24);
+	struct vx_box a = vxr_box(-32, 64, 16, 96, -8, 24);
 	struct vx_object hog;
 	struct vx_cache_stats s;
 	struct vxr_block flush;
@@ -413,7 +406,7 @@ END_TEST
 
 START_TEST(one_registration)
 {
-	struct vx_box b = box(-32, 64, 16, 96, -8, 24), c = box(-32, 64, 16, 96, 24, 56);
+	struct vx_box b = vxr_box(-32, 64, 16, 96, -8, 24), c = vxr_box(-32, 64, 16, 96, 24, 56);
 	struct vx_cache_stats s;
 	struct vxr_open o, p;
 	uint8_t *map;
@@ -452,7 +445,7 @@ END_TEST
 
 START_TEST(registration_refused)
 {
-	struct vx_box b = box(-32, 64, 16, 96, -8, 24);
+	struct vx_box b = vxr_box(-32, 64, 16, 96, -8, 24);
 	struct vxr_block busy;
 	struct vxr_open o, p;
 
@@ -478,20 +471,12 @@ END_TEST
 
 static void make_all(void)
 {
-	vxr_top_make();
-	for (unsigned k = 0; k < VX_ARRAY_LEN(vols); k++) {
-		char name[8];
-
-		snprintf(name, sizeof name, "v%u", k);
-		vxr_volume_make(&vols[k], name);
-	}
+	vxr_volumes_make(vols, VX_ARRAY_LEN(vols));
 }
 
 static void remove_all(void)
 {
-	for (unsigned k = 0; k < VX_ARRAY_LEN(vols); k++)
-		vxr_volume_free(&vols[k]);
-	vxr_top_remove();
+	vxr_volumes_free(vols, VX_ARRAY_LEN(vols));
 }
 
 int main(void)

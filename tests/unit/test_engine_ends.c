@@ -36,14 +36,7 @@ static struct vxr r;
 
 static void start(const struct vxr_opts *o)
 {
-	vxr_start(&r, o);
-	for (unsigned k = 0; k < VX_ARRAY_LEN(vols); k++)
-		vxr_add(&r, &vols[k]);
-}
-
-static struct vx_box box(int64_t x0, int64_t x1, int64_t y0, int64_t y1, int64_t z0, int64_t z1)
-{
-	return (struct vx_box){{x0, y0, z0}, {x1, y1, z1}};
+	vxr_start_with(&r, o, vols, VX_ARRAY_LEN(vols));
 }
 
 /* ---- failures ---- */
@@ -72,7 +65,7 @@ static const int64_t spot[3] = {40, 3, 20};
 
 START_TEST(missing_is_an_error)
 {
-	struct vx_box b = box(0, 64, 0, 64, 0, 32), clean = box(0, 32, 0, 64, 0, 32);
+	struct vx_box b = vxr_box(0, 64, 0, 64, 0, 32), clean = vxr_box(0, 32, 0, 64, 0, 32);
 	struct vx_cache_stats s;
 	struct vx_err e;
 	char path[200];
@@ -95,7 +88,7 @@ END_TEST
 
 START_TEST(missing_is_zeros)
 {
-	struct vx_box b = box(20, 64, 0, 40, 10, 32), hole = box(32, 64, 0, 32, 16, 32);
+	struct vx_box b = vxr_box(20, 64, 0, 40, 10, 32), hole = vxr_box(32, 64, 0, 32, 16, 32);
 	struct vxr_open o;
 	uint64_t missing, failed;
 	char path[200];
@@ -111,7 +104,7 @@ START_TEST(missing_is_zeros)
 	ck_assert_int_eq(vxr_open_once(&r, 0, &b, NULL), 0);
 	ck_assert_int_eq(vxr_open_once(&r, 0, &hole, NULL), 0);
 	ck_assert_uint_eq(vx_ledger.chunks_missing - missing, 1); /* it is remembered that there is none */
-	b = box(33, 40, 1, 5, 17, 18);
+	b = vxr_box(33, 40, 1, 5, 17, 18);
 	vxr_open_start(&r, &o, 0, &b, 1);
 	ck_assert_int_eq(vxr_open_await(&o), 0);
 	vxr_open_check(&r, &o);
@@ -124,7 +117,7 @@ END_TEST
 
 START_TEST(damage)
 {
-	struct vx_box b = box(0, 64, 0, 64, 0, 32), part = box(40, 44, 3, 4, 20, 21);
+	struct vx_box b = vxr_box(0, 64, 0, 64, 0, 32), part = vxr_box(40, 44, 3, 4, 20, 21);
 	struct vx_err e;
 	uint64_t failed;
 	char path[200];
@@ -147,7 +140,7 @@ END_TEST
 
 START_TEST(after_the_end)
 {
-	struct vx_box a = box(-32, 64, 16, 96, -8, 24), b = box(-32, 64, 16, 96, 24, 56);
+	struct vx_box a = vxr_box(-32, 64, 16, 96, -8, 24), b = vxr_box(-32, 64, 16, 96, 24, 56);
 	struct vx_cbox *got;
 	struct vxr_open first, waits;
 	struct vx_err e;
@@ -312,7 +305,7 @@ END_TEST
 
 START_TEST(read_ahead)
 {
-	struct vx_box b = box(-32, 64, 16, 96, -8, 24);
+	struct vx_box b = vxr_box(-32, 64, 16, 96, -8, 24);
 	uint64_t fetched, prefetched;
 	struct vxr_job j;
 
@@ -334,7 +327,7 @@ END_TEST
 
 START_TEST(promoted)
 {
-	struct vx_box ahead = box(-32, 64, 16, 96, -8, 56), now = box(-32, 0, 16, 48, -8, 8);
+	struct vx_box ahead = vxr_box(-32, 64, 16, 96, -8, 56), now = vxr_box(-32, 0, 16, 48, -8, 8);
 	uint64_t merged = vx_ledger.chunks_merged, prefetched = vx_ledger.chunks_prefetched;
 	struct vx_engine_stats s, t;
 	struct vxr_block busy;
@@ -424,20 +417,12 @@ END_TEST
 
 static void make_all(void)
 {
-	vxr_top_make();
-	for (unsigned k = 0; k < VX_ARRAY_LEN(vols); k++) {
-		char name[8];
-
-		snprintf(name, sizeof name, "v%u", k);
-		vxr_volume_make(&vols[k], name);
-	}
+	vxr_volumes_make(vols, VX_ARRAY_LEN(vols));
 }
 
 static void remove_all(void)
 {
-	for (unsigned k = 0; k < VX_ARRAY_LEN(vols); k++)
-		vxr_volume_free(&vols[k]);
-	vxr_top_remove();
+	vxr_volumes_free(vols, VX_ARRAY_LEN(vols));
 }
 
 int main(void)

@@ -356,13 +356,7 @@ static void make_all(void)
 {
 	char path[200];
 
-	vxr_top_make();
-	for (unsigned k = 0; k < VX_ARRAY_LEN(vols); k++) {
-		char name[8];
-
-		snprintf(name, sizeof name, "v%u", k);
-		vxr_volume_make(&vols[k], name);
-	}
+	vxr_volumes_make(vols, VX_ARRAY_LEN(vols));
 	vxr_chunk_path(&vols[GAPPED], gap_at, path, sizeof path);
 	ck_assert_int_eq(unlink(path), 0);
 	vxr_server_start();
@@ -371,9 +365,7 @@ static void make_all(void)
 static void remove_all(void)
 {
 	vxr_server_stop();
-	for (unsigned k = 0; k < VX_ARRAY_LEN(vols); k++)
-		vxr_volume_free(&vols[k]);
-	vxr_top_remove();
+	vxr_volumes_free(vols, VX_ARRAY_LEN(vols));
 }
 
 int main(void)

@@ -380,8 +380,6 @@ int main(void)
 {
 	Suite *s = suite_create("fetch");
 	TCase *t = tcase_create("http");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_add_unchecked_fixture(t, start_all, stop_all);
@@ -407,8 +405,5 @@ int main(void)
 	tcase_add_test(t, cancelling_at_once);
 	tcase_add_test(t, stopping_with_things_under_way);
 	tcase_add_test(t, submitting_from_done);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return vxt_run(s);
 }

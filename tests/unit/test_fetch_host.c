@@ -127,12 +127,15 @@ END_TEST
 
 START_TEST(a_straggler_gets_a_second_request)
 {
-	uint64_t hedges = vx_ledger.store_hedges, won = vx_ledger.store_hedges_won, retries = vx_ledger.store_retries;
+	uint64_t hedges, won, retries;
 
 	opts.hedge = true;
 	renew_fetcher();
 	for (int i = 0; i < 40; i++)
 		expect("5", 5);
+	hedges = vx_ledger.store_hedges; /* on a busy machine one of those may have been slow */
+	won = vx_ledger.store_hedges_won;
+	retries = vx_ledger.store_retries;
 	rules("[{\"match\": \"6\", \"do\": \"stall\", \"at\": \"head\", \"times\": 1}]");
 	expect("6", 6);
 	ck_assert_int_eq(stat_of("/6"), 2);
@@ -144,12 +147,13 @@ END_TEST
 
 START_TEST(the_first_request_may_still_win)
 {
-	uint64_t won = vx_ledger.store_hedges_won, errors = vx_ledger.store_errors;
+	uint64_t won, errors = vx_ledger.store_errors;
 
 	opts.hedge = true;
 	renew_fetcher();
 	for (int i = 0; i < 40; i++)
 		expect("5", 5);
+	won = vx_ledger.store_hedges_won;
 	/* The second one gets an error: all hope is with the first. */
 	rules("[{\"match\": \"6\", \"do\": \"hold\", \"requests\": 2, \"times\": 1},"
 	      "{\"match\": \"6\", \"do\": \"status\", \"status\": 503}]");
@@ -200,13 +204,12 @@ END_TEST
 
 START_TEST(two_hosts_take_turns)
 {
-	struct vx_store *one = store;
+	struct vx_store *one = NULL;
 	char url[64];
 	struct vx_err e;
 
 	opts.connections = 2;
 	opts.host_connections = 1;
-	one = NULL;
 	renew_fetcher();
 	snprintf(url, sizeof url, "http://localhost:%d/", port);
 	ck_assert_int_eq(vx_store_open(&one, fetcher, url, &e), 0);
@@ -284,8 +287,6 @@ int main(void)
 {
 	Suite *s = suite_create("fetch_host");
 	TCase *pure = tcase_create("judgements"), *t = tcase_create("http");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, pure);
 	suite_add_tcase(s, t);
@@ -303,8 +304,5 @@ int main(void)
 	tcase_add_test(t, limits_for_one_host);
 	tcase_add_test(t, two_hosts_take_turns);
 	tcase_add_test(t, a_host_that_is_away);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return vxt_run(s);
 }

@@ -380,8 +380,6 @@ int main(void)
 {
 	Suite *s = suite_create("fetch_range");
 	TCase *t = tcase_create("http"), *pure = tcase_create("pure");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	suite_add_tcase(s, pure);
@@ -400,8 +398,5 @@ int main(void)
 	tcase_add_test(t, ranges_of_nginx);
 	tcase_add_test(pure, content_range_values);
 	tcase_add_test(pure, header_lines);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return vxt_run(s);
 }

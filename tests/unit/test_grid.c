@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Chunk grids against a naive oracle that looks at every cell.
  */
+#include "../lib/vxtest.h"
 #include "base/limits.h"
 #include "vol/volume.h"
 
-#include <check.h>
-#include <stdio.h>
 #include <string.h>
 
-static uint64_t state;
+static struct vxt_rng rng;
 
 static uint64_t below(uint64_t n)
 {
-	state = state * 6364136223846793005u + 1442695040888963407u;
-	return (state >> 33) % n;
+	return vxt_rnd(&rng, n);
 }
 
 static struct vx_scale random_scale(struct vx_grid *grids, unsigned n)
@@ -183,10 +181,8 @@ int main(void)
 {
 	Suite *suite = suite_create("grid");
 	TCase *tc = tcase_create("grid");
-	SRunner *sr;
-	int failed;
 
-	state = 1;
+	rng = vxt_seed("grid", 0);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, cells_and_best_grid);
 	tcase_add_test(tc, best_grid_examples);
@@ -194,9 +190,5 @@ int main(void)
 	tcase_add_test(tc, forms_and_bytes);
 	tcase_add_test(tc, chunk_names);
 	suite_add_tcase(suite, tc);
-	sr = srunner_create(suite);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return vxt_run(suite);
 }

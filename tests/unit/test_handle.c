@@ -167,8 +167,7 @@ static int rw = -1, ro = -1;
 
 static void start_server(uint32_t starts)
 {
-	vxr_start(&r, &(struct vxr_opts){.limit = 4 << 20, .table = table, .arena = rw});
-	vxr_add(&r, &vol);
+	vxr_start_with(&r, &(struct vxr_opts){.limit = 4 << 20, .table = table, .arena = rw}, &vol, 1);
 	make(true, starts);
 	vxr_recover(&r);
 	heard = 0;
@@ -392,14 +391,12 @@ END_TEST
 
 static void make_all(void)
 {
-	vxr_top_make();
-	vxr_volume_make(&vol, "v");
+	vxr_volumes_make(&vol, 1);
 }
 
 static void remove_all(void)
 {
-	vxr_volume_free(&vol);
-	vxr_top_remove();
+	vxr_volumes_free(&vol, 1);
 }
 
 int main(void)

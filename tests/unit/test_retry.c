@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The pure parts of fetch/: when to try again and with what errno to give up, and URLs.
  */
+#include "../lib/vxtest.h"
 #include "fetch/header.h"
 #include "fetch/retry.h"
 #include "fetch/url.h"
 
-#include <check.h>
 #include <string.h>
 
 static const struct vx_retry_policy policy = {.tries = 4, .first_ms = 100, .max_ms = 1000, .after_max_ms = 60000};
@@ -285,8 +285,6 @@ int main(void)
 {
 	Suite *s = suite_create("retry");
 	TCase *policies = tcase_create("policy"), *urls = tcase_create("url");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, policies);
 	suite_add_tcase(s, urls);
@@ -303,8 +301,5 @@ int main(void)
 	tcase_add_test(urls, split_takes_secrets_out);
 	tcase_add_test(urls, split_refuses);
 	tcase_add_test(urls, file_paths);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return vxt_run(s);
 }

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * file:// stores: what is found under which name, and every kind of thing that is no object.
  */
+#include "../lib/vxtest.h"
 #include "base/ledger.h"
 #include "base/limits.h"
 #include "fetch/fetch.h"
 
-#include <check.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -401,8 +400,6 @@ int main(void)
 {
 	Suite *s = suite_create("store_file");
 	TCase *t = tcase_create("file");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_add_checked_fixture(t, setup, teardown);
@@ -419,8 +416,5 @@ int main(void)
 	tcase_add_test(t, in_place);
 	tcase_add_test(t, submitting_answers_at_once);
 	tcase_add_test(t, urls_that_name_no_store);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? 1 : 0;
+	return vxt_run(s);
 }

@@ -2,15 +2,13 @@
  * Compression at rest: each pack with the length known and unknown, bombs, every truncation,
  * rubbish behind, several members; nothing leaks out of the pool and nothing exceeds the limit.
  */
+#include "../lib/vxtest.h"
 #include "codec/codec.h"
 
 #include <brotli/encode.h>
-#include <check.h>
 #include <libdeflate.h>
 #include <string.h>
 #include <zstd.h>
-
-#include "base/hash.h"
 
 #define MAX ((uint64_t)1 << 20)
 
@@ -316,8 +314,6 @@ int main(void)
 {
 	Suite *s = suite_create("unpack");
 	TCase *t = tcase_create("unpack");
-	SRunner *r = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, t);
 	tcase_set_timeout(t, 120);
@@ -330,8 +326,5 @@ int main(void)
 	tcase_add_test(t, nothing_to_undo);
 	tcase_add_test(t, names_and_magic);
 	tcase_add_test(t, threads);
-	srunner_run_all(r, CK_NORMAL);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed != 0;
+	return vxt_run(s);
 }

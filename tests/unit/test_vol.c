@@ -3,12 +3,11 @@
  * is refused with the sentence that names it (one file of reject/ for each), and what users then
  * read in info.json.
  */
+#include "../lib/vxtest.h"
 #include "base/limits.h"
 #include "vol/volume.h"
 
-#include <check.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Reads tests/unit/<name>. */
@@ -532,8 +531,6 @@ int main(void)
 {
 	Suite *suite = suite_create("vol");
 	TCase *tc = tcase_create("info");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_loop_test(tc, reject_with_the_sentence, 0, VX_ARRAY_LEN(rejects));
 	tcase_add_test(tc, reject_too_long);
@@ -547,9 +544,5 @@ int main(void)
 	tcase_add_test(tc, info_json_says_it_all);
 	tcase_add_test(tc, dtypes);
 	suite_add_tcase(suite, tc);
-	sr = srunner_create(suite);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return vxt_run(suite);
 }
