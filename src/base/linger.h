@@ -56,7 +56,8 @@ static inline void vx_linger_end(struct vx_linger *l)
 /* There is something to do, awake or not. */
 static inline void vx_linger_over(struct vx_linger *l)
 {
-	bool worth = vx_now_ns() - l->since_ns < VX_LINGER_NS;
+	int64_t waited = (int64_t)(vx_now_ns() - l->since_ns); /* below 0: another one had nothing to do just now */
+	bool worth = waited < (int64_t)VX_LINGER_NS;
 
 	if (l->worth != worth)
 		l->worth = worth;
