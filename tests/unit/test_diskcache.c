@@ -18,6 +18,7 @@ START_TEST(round_trips)
 		put(i, sizes[i]);
 	}
 	drain();
+	ck_assert_uint_eq(bytes_on_disk(), dc->bytes);
 	for (unsigned i = 0; i < VX_ARRAY_LEN(sizes); i++)
 		ck_assert(get(i, sizes[i]));
 	close_cache();
@@ -27,7 +28,6 @@ START_TEST(round_trips)
 	ck_assert_uint_eq(LEDGER(stored), VX_ARRAY_LEN(sizes));
 	ck_assert_uint_eq(LEDGER(damaged), 0);
 	ck_assert_uint_eq(LEDGER(io_errors), 0);
-	ck_assert_uint_eq(bytes_on_disk(), dc->bytes);
 }
 END_TEST
 
