@@ -11,6 +11,7 @@
 #include "fs/link.h"
 #include "fs/list.h"
 #include "fs/mounting.h"
+#include "fs/passthrough.h"
 #include "fs/proto.h"
 #include "fs/spawn.h"
 
@@ -32,6 +33,8 @@
 #define ASK_NS (2 * VX_SEC)       /* how often a server is asked whether it is alive */
 #define ASK_SLACK_NS (5 * VX_SEC) /* what it may take longer to answer than `timeout=` */
 #define FIRST_TRIES 5             /* servers that may die of a fault before the first one serves */
+#define STUCK_NS (100 * VX_MS)    /* how often one that is to be gone is looked at */
+#define ANSWER_MS 10              /* how often others are answered for one that is stuck, at the end */
 #define LOOK_NS (100 * VX_MS)     /* how often the mount is looked after while nobody serves it */
 
 struct keeper {
@@ -50,6 +53,11 @@ struct keeper {
 	bool is_mounted, served, ending, done;
 	int status;
 };
+
+static bool is_due(uint64_t when_ns)
+{
+	return when_ns && vx_now_ns() >= when_ns;
+}
 
 /* ---- beginnings ---- */
 
@@ -191,12 +199,21 @@ static void on_unmounted(struct keeper *k)
 	k->end_by_ns = vx_now_ns() + END_NS;
 }
 
+/* SIGCHLD follows, by much where a server takes its time to end. */
+static void on_hung_up(const struct keeper *k, struct vx_child *c)
+{
+	c->deaf = true;
+	if (c->prepared && !k->ending && !c->left_ns)
+		c->left_ns = vx_now_ns();
+}
+
 static void on_news(struct keeper *k, struct vx_child *c)
 {
 	struct vx_tell t;
 	int r = vx_link_recv(c->news, &t, sizeof t, NULL);
 
-	c->deaf |= r == -EPIPE; /* SIGCHLD follows, by much where a server takes its time to end */
+	if (r == -EPIPE)
+		on_hung_up(k, c);
 	if (r < 0)
 		return;
 	if (t.news == VX_NEWS_PREPARED && !c->prepared)
@@ -226,7 +243,7 @@ static void on_question(struct keeper *k, struct vx_child *c)
 		a.value = (int64_t)vx_backings_count(k->backings);
 	/* One that asks and asks and hears no answer has gone mad; nobody waits for it. */
 	if (vx_link_send(c->questions, &a, sizeof a, -1) == -EAGAIN)
-		kill(c->pid, SIGKILL);
+		vx_child_kill(c);
 }
 
 /* ---- deaths ---- */
@@ -308,23 +325,41 @@ static void tell_refused(struct keeper *k)
 		vx_link_send(k->now.news, &t, sizeof t, -1);
 }
 
+static void on_death(struct keeper *k, pid_t pid, int status)
+{
+	if (pid == k->now.pid) {
+		on_death_of_now(k, status);
+	} else if (pid == k->next.pid) {
+		vx_log(VX_LOG_ERROR, "the new server cannot take over; %s",
+		       k->now.draining ? "another follows" : "the old one goes on");
+		vx_child_done(&k->next);
+		vx_program_settle(&k->program, false);
+		k->prepare_by_ns = 0;
+		tell_refused(k);
+	}
+}
+
 static void on_deaths(struct keeper *k)
 {
 	pid_t pid;
 	int status;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid == k->now.pid) {
-			on_death_of_now(k, status);
-		} else if (pid == k->next.pid) {
-			vx_log(VX_LOG_ERROR, "the new server cannot take over; %s",
-			       k->now.draining ? "another follows" : "the old one goes on");
-			vx_child_done(&k->next);
-			vx_program_settle(&k->program, false);
-			k->prepare_by_ns = 0;
-			tell_refused(k);
-		}
-	}
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		on_death(k, pid, status);
+}
+
+/* A thread of the dead may be held up in the kernel: a notification waits for the lock of a folder, and who has that
+ * waits for an answer, which the dead one would owe for ever. What it died of is not to be had before it has ended. */
+static void look_for_stuck(struct keeper *k, struct vx_child *c)
+{
+	if (!c->pid || !is_due(c->left_ns ? c->left_ns + STUCK_NS : 0))
+		return;
+	c->left_ns = vx_now_ns();
+	if (!vx_child_is_dead(c))
+		return;
+	vx_child_kill(c);
+	vx_log(VX_LOG_INFO, "a thread of the server %d, which is dead, waits in the kernel", (int)c->pid);
+	on_death(k, c->pid, SIGKILL);
 }
 
 /* ---- signals ---- */
@@ -342,7 +377,7 @@ static void begin_end(struct keeper *k)
 	if (k->now.pid && k->now.prepared)
 		vx_link_send(k->now.news, &t, sizeof t, -1);
 	else if (k->now.pid)
-		kill(k->now.pid, SIGKILL);
+		vx_child_kill(&k->now);
 	else
 		k->done = true;
 }
@@ -380,11 +415,6 @@ static void on_signals(struct keeper *k)
 
 /* ---- the loop ---- */
 
-static bool is_due(uint64_t when_ns)
-{
-	return when_ns && vx_now_ns() >= when_ns;
-}
-
 /* A server that is stopped, or has lost itself, is as bad as a dead one. */
 static void look_after(struct keeper *k)
 {
@@ -396,7 +426,7 @@ static void look_after(struct keeper *k)
 	if (now - k->heard_ns > (uint64_t)(k->o->timeout * 1e9) + ASK_SLACK_NS) {
 		vx_log(VX_LOG_ERROR, "the server has said nothing for %.0f s: it is killed", k->o->timeout);
 		k->heard_ns = now;
-		kill(k->now.pid, SIGKILL);
+		vx_child_kill(&k->now);
 	} else if (now - k->asked_ns >= ASK_NS) {
 		k->asked_ns = now;
 		vx_link_send(k->now.news, &t, sizeof t, -1);
@@ -408,12 +438,14 @@ static void on_time(struct keeper *k)
 	struct vx_err e;
 
 	if ((is_due(k->end_by_ns) || is_due(k->drain_by_ns)) && k->now.pid) {
-		kill(k->now.pid, SIGKILL);
+		vx_child_kill(&k->now);
 		k->end_by_ns = k->drain_by_ns = 0;
 	}
 	look_after(k);
+	look_for_stuck(k, &k->next);
+	look_for_stuck(k, &k->now);
 	if (is_due(k->prepare_by_ns)) {
-		kill(k->next.pid, SIGKILL);
+		vx_child_kill(&k->next);
 		k->prepare_by_ns = 0;
 	}
 	if (!k->now.pid && k->is_mounted && vx_mounting_gone(&k->mounted))
@@ -448,6 +480,8 @@ static int next_timeout(const struct keeper *k)
 
 	ms = until(k->drain_by_ns, ms);
 	ms = until(k->prepare_by_ns, ms);
+	ms = until(k->now.left_ns ? k->now.left_ns + STUCK_NS : 0, ms);
+	ms = until(k->next.left_ns ? k->next.left_ns + STUCK_NS : 0, ms);
 	ms = until(k->now.pid && k->now.serving && !k->ending ? k->asked_ns + ASK_NS : 0, ms);
 	ms = until(k->now.pid ? 0 : k->start_at_ns, ms);
 	if (k->unserved_since_ns)
@@ -480,6 +514,20 @@ static void turn(struct keeper *k)
 	on_time(k);
 }
 
+/* A server that cannot die until those who wait for it are answered: they are. */
+static void answer_for_the_dead(const struct keeper *k)
+{
+	uint64_t until_ns = vx_now_ns() + END_NS;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, NULL, WNOHANG)) >= 0 && !is_due(until_ns)) {
+		if (pid > 0)
+			continue;
+		vx_refuse_requests(k->mounted.fd);
+		poll(NULL, 0, ANSWER_MS);
+	}
+}
+
 static void clean_up(struct keeper *k)
 {
 	const int held[] = {k->legacy.table, k->legacy.arena, k->legacy.list, k->ro, k->signals};
@@ -488,10 +536,11 @@ static void clean_up(struct keeper *k)
 		vx_mounting_detach(&k->mounted);
 	for (struct vx_child *c = &k->now; c; c = c == &k->now ? &k->next : NULL)
 		if (c->pid) {
-			kill(c->pid, SIGKILL);
-			waitpid(c->pid, NULL, 0);
+			vx_child_end(c);
 			vx_child_done(c);
 		}
+	if (k->is_mounted)
+		answer_for_the_dead(k);
 	vx_mounting_free(&k->mounted);
 	vx_backings_free(&k->backings);
 	vx_program_done(&k->program);

@@ -5,6 +5,7 @@
 #include "fs/notify.h"
 #include "fs/view.h"
 
+#include <linux/close_range.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -26,6 +27,14 @@ static void ask_back(struct vx_notifier *n, uint64_t parent, const struct vx_vie
 	fuse_lowlevel_notify_inval_entry(vx_session_fuse(n->fs->session), parent, name, strlen(name));
 }
 
+/* A descriptor is open as long as any thread has it: the keeper hears of the death of all others by its links, even
+ * when this one cannot be killed. */
+static void keep_device_alone(int fd)
+{
+	if (close_range((unsigned)fd + 1, ~0U, CLOSE_RANGE_UNSHARE) == 0 && fd > 0)
+		close_range(0, (unsigned)fd - 1, 0);
+}
+
 static void *notify_main(void *arg)
 {
 	struct vx_notifier *n = arg;
@@ -33,6 +42,7 @@ static void *notify_main(void *arg)
 	uint64_t parent;
 
 	pthread_setname_np(pthread_self(), "vx-notify");
+	keep_device_alone(fuse_session_fd(vx_session_fuse(n->fs->session)));
 	while (!n->stop) {
 		while (sem_wait(&n->due) < 0)
 			continue;
@@ -68,15 +78,22 @@ void vx_notifier_poke(struct vx_notifier *n)
 		sem_post(&n->due);
 }
 
-void vx_notifier_stop(struct vx_notifier **pn)
+void vx_notifier_quiet(struct vx_notifier *n)
+{
+	if (!n || n->stop)
+		return;
+	n->stop = true;
+	sem_post(&n->due);
+	pthread_join(n->thread, NULL);
+}
+
+void vx_notifier_free(struct vx_notifier **pn)
 {
 	struct vx_notifier *n = vx_steal(*pn);
 
 	if (!n)
 		return;
-	n->stop = true;
-	sem_post(&n->due);
-	pthread_join(n->thread, NULL);
+	vx_notifier_quiet(n);
 	sem_destroy(&n->due);
 	free(n);
 }

@@ -4,9 +4,13 @@
  * allows backings on a plain filesystem (and leaves the mount usable below overlayfs).
  */
 #include "fs/passthrough.h"
+#include "base/vx.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -49,7 +53,11 @@ struct backing_map {
 	uint64_t padding;
 };
 
+#define OP_FORGET 2
 #define OP_INIT 26
+#define OP_INTERRUPT 36
+#define OP_BATCH_FORGET 42
+#define REQUEST_MAX (((size_t)1 << 20) + 4096) /* no server asks for more */
 #define INIT_EXT ((uint32_t)1 << 30)
 #define FLAGS2_DIRECT_IO_ALLOW_MMAP ((uint32_t)1 << 4)
 #define FLAGS2_PASSTHROUGH ((uint32_t)1 << 5)
@@ -168,6 +176,27 @@ int vx_resend(int fuse_fd)
 	struct out_header h = {.len = sizeof h, .error = NOTIFY_RESEND};
 
 	return write(fuse_fd, &h, sizeof h) < 0 ? -errno : 0;
+}
+
+static bool is_answered(uint32_t opcode)
+{
+	return opcode != OP_FORGET && opcode != OP_BATCH_FORGET && opcode != OP_INTERRUPT;
+}
+
+void vx_refuse_requests(int fuse_fd)
+{
+	VX_AUTO_FREE uint8_t *buf = malloc(REQUEST_MAX);
+	struct pollfd p = {.fd = fuse_fd, .events = POLLIN};
+	struct out_header out = {.len = sizeof out, .error = -ENOTCONN};
+	struct in_header in;
+
+	vx_resend(fuse_fd);
+	while (buf && poll(&p, 1, 0) > 0 && read(fuse_fd, buf, REQUEST_MAX) >= (ssize_t)sizeof in) {
+		memcpy(&in, buf, sizeof in);
+		out.unique = in.unique;
+		if (is_answered(in.opcode) && write(fuse_fd, &out, sizeof out) < 0 && errno != ENOENT)
+			break; /* ENOENT: it was interrupted */
+	}
 }
 
 uint64_t vx_request_unique(void)

@@ -27,6 +27,8 @@ void vx_passthrough_replay(struct fuse_session *se, void *request, size_t len);
 
 /* Asks the kernel for the requests that were read by a server before and never answered. */
 int vx_resend(int fuse_fd);
+/* Answers everything that waits with ENOTCONN, what a dead server has read included. */
+void vx_refuse_requests(int fuse_fd);
 
 /* The number of the request that this thread read last. */
 uint64_t vx_request_unique(void);

@@ -198,6 +198,7 @@ static int begin(struct server *s, const struct vx_tell *t, int fd, struct vx_er
  * holds what the next one needs. */
 static void hand_over(struct server *s, pthread_t listener)
 {
+	vx_notifier_quiet(s->fs->notifier);
 	vx_session_drain(s->session, vx_now_ns() + DRAIN_NS);
 	pthread_join(listener, NULL); /* it has heard its last word */
 	_exit(0);
@@ -205,8 +206,9 @@ static void hand_over(struct server *s, pthread_t listener)
 
 static void end_session(struct server *s, bool wait)
 {
+	vx_notifier_quiet(s->fs->notifier);
 	vx_session_end(s->session, wait);
-	vx_notifier_stop(&s->fs->notifier);
+	vx_notifier_free(&s->fs->notifier);
 	vx_arena_set_sharer(vx_cache_arena(s->fs->cache), NULL); /* the connection's end gives back what it knew */
 }
 

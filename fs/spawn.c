@@ -3,13 +3,19 @@
  * that a server inherits lose that before exec.
  */
 #include "fs/spawn.h"
+#include "base/clock.h"
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
+
+#define KILL_MS 1000 /* what a process may take to be gone */
 
 extern char **environ;
 
@@ -138,6 +144,38 @@ int vx_child_start(struct vx_child *c, const struct vx_program *p, int fd, const
 		return -EAGAIN;
 	*c = (struct vx_child){.pid = pid, .questions = q[0], .news = n[0]};
 	return 0;
+}
+
+void vx_child_kill(struct vx_child *c)
+{
+	kill(c->pid, SIGKILL);
+	if (!c->left_ns)
+		c->left_ns = vx_now_ns();
+}
+
+/* The first thread of a server ends with the others, or before those that cannot. */
+bool vx_child_is_dead(const struct vx_child *c)
+{
+	char path[32], line[256], *end = NULL;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)c->pid);
+	f = fopen(path, "re");
+	if (f && fgets(line, sizeof line, f))
+		end = strrchr(line, ')');
+	if (f)
+		fclose(f);
+	return end && !strncmp(end, ") Z", 3);
+}
+
+void vx_child_end(struct vx_child *c)
+{
+	VX_AUTO_CLOSE int whole = pidfd_open(c->pid, 0);
+	struct pollfd p = {.fd = whole, .events = POLLIN};
+
+	vx_child_kill(c);
+	if (whole < 0 || poll(&p, 1, KILL_MS) > 0)
+		waitpid(c->pid, NULL, 0);
 }
 
 void vx_child_done(struct vx_child *c)

@@ -31,6 +31,7 @@ void vx_program_done(struct vx_program *p);
 struct vx_child {
 	pid_t pid; /* 0: none */
 	int questions, news;
+	uint64_t left_ns; /* when it was killed by us, or let go of its links; else 0 */
 	bool prepared, serving, draining;
 	bool mute, deaf; /* it has closed its end of a link: of questions, of news */
 	uint64_t served_since_ns;
@@ -44,6 +45,12 @@ struct vx_legacy {
 /* `fd`: of the program, the newer one or the other. */
 int vx_child_start(struct vx_child *c, const struct vx_program *p, int fd, const struct vx_legacy *l, enum vx_out out,
 		   struct vx_err *e);
+void vx_child_kill(struct vx_child *c);
+/* True: none of its threads will run again, though one may be held up in the kernel. To be asked of one that is to end.
+ */
+bool vx_child_is_dead(const struct vx_child *c);
+/* Kills it, and waits for a while until it is gone. */
+void vx_child_end(struct vx_child *c);
 /* After its death. */
 void vx_child_done(struct vx_child *c);
 

@@ -36,6 +36,7 @@ static uint64_t fake_now_ns;
 static struct {
 	int questions, news; /* its ends */
 	bool alive, killed, started;
+	bool stuck; /* dead, but for a thread that is in the kernel until somebody answers */
 	int status;
 } child[CHILDREN]; /* pid: its place + 1 */
 static int children;
@@ -81,15 +82,25 @@ static int fake_kill(pid_t pid, int sig)
 
 static pid_t fake_waitpid(pid_t pid, int *status, int flags)
 {
-	if (flags != WNOHANG) /* one that it has killed */
-		return pid;
-	for (int i = 0; i < children; i++)
-		if (!child[i].alive && child[i].status != -1) {
+	int left = 0;
+
+	must(flags == WNOHANG);
+	for (int i = 0; i < children; i++) {
+		left += child[i].status != -1;
+		if (child[i].alive || child[i].stuck || child[i].status == -1)
+			continue;
+		if (status)
 			*status = child[i].status;
-			child[i].status = -1;
-			return i + 1;
-		}
-	return 0;
+		child[i].status = -1;
+		return i + 1;
+	}
+	return left ? 0 : -1;
+}
+
+void vx_refuse_requests(int fuse_fd)
+{
+	for (int i = 0; i < children; i++)
+		child[i].stuck = false;
 }
 
 int vx_program_init(struct vx_program *p, char **argv, struct vx_err *e)
@@ -135,7 +146,8 @@ int vx_child_start(struct vx_child *c, const struct vx_program *p, int fd, const
 	child[children].questions = q[1];
 	child[children].news = n[1];
 	child[children].alive = true;
-	child[children].killed = child[children].started = false;
+	child[children].killed = child[children].started = child[children].stuck = false;
+	child[children].status = 0;
 	*c = (struct vx_child){.pid = ++children, .questions = q[0], .news = n[0]};
 	return 0;
 }
@@ -146,6 +158,23 @@ void vx_child_done(struct vx_child *c)
 	close(c->questions);
 	close(c->news);
 	*c = (struct vx_child){.questions = -1, .news = -1};
+}
+
+void vx_child_kill(struct vx_child *c)
+{
+	fake_kill(c->pid, SIGKILL);
+	if (!c->left_ns)
+		c->left_ns = fake_now();
+}
+
+bool vx_child_is_dead(const struct vx_child *c)
+{
+	return !child[c->pid - 1].alive;
+}
+
+void vx_child_end(struct vx_child *c)
+{
+	die(c->pid - 1, SIGKILL);
 }
 
 int vx_mounting_check(const char *mountpoint, struct vx_err *e)
@@ -199,10 +228,8 @@ void vx_backing_close(int fuse_fd, int id)
 
 #define vx_now_ns fake_now
 #define poll(p, n, ms) fake_poll(p, n, ms)
-#define kill fake_kill
 #define waitpid fake_waitpid
 #include "../../fs/keeper.c"
-#undef kill
 #undef waitpid
 #undef poll
 
@@ -299,11 +326,18 @@ static void ask(int i, struct input *in)
 	vx_link_send(child[i].questions, &q, sizeof q, take(in) % 8 ? -1 : child[i].news);
 }
 
+static void end_some(int i, uint8_t how)
+{
+	static const int statuses[] = {SIGKILL, SIGSEGV, SIGTERM, 0, 32 << 8, 1 << 8};
+
+	child[i].stuck = how / VX_ARRAY_LEN(statuses) % 4 == 0;
+	die(i, statuses[how % VX_ARRAY_LEN(statuses)]);
+}
+
 static void happen(struct keeper *k, struct input *in)
 {
 	static const uint32_t news[] = {VX_NEWS_PREPARED, VX_NEWS_SERVING, VX_NEWS_UNMOUNTED, VX_NEWS_START,
 					VX_NEWS_STOP};
-	static const int statuses[] = {SIGKILL, SIGSEGV, SIGTERM, 0, 32 << 8, 1 << 8};
 	uint8_t what = take(in) % 16;
 	int i = some_child(in);
 
@@ -322,7 +356,7 @@ static void happen(struct keeper *k, struct input *in)
 	else if (what == 6)
 		send_some(child[i].questions, in);
 	else if (what < 9)
-		die(i, statuses[take(in) % VX_ARRAY_LEN(statuses)]);
+		end_some(i, take(in));
 	else if (what < 13)
 		say(i, news[what < 12 ? what - 9 : 3 + take(in) % 2]);
 	else

@@ -2,6 +2,7 @@
 """The server dies, at any instant and as often as it likes: no reader sees an error. VOXFS_KILLS=200 makes the storm the
 long one that a release is tried with."""
 import errno
+import itertools
 import json
 import mmap
 import os
@@ -87,6 +88,35 @@ def test_names_stay(t):
         os.chdir("/")
         os.close(folder)
     both_modes(t, check)
+
+
+def list_for_ever(folder):
+    while True:
+        os.listdir(folder)
+
+
+def name_for_ever(folder, first):
+    """Names that nobody has asked for before: the server asks others back."""
+    for i in itertools.count(first):
+        x, y, z = i % 200, i // 200 % 100, i // 20000 % 60
+        os.stat(os.path.join(folder, "%d-%d_%d-%d_%d-%d.raw" % (x, x + 1 + i // 1200000, y, y + 1, z, z + 1)))
+
+
+@takes(240)
+def test_names_asked_back_at_the_death(t):
+    """A server may die while its thread waits, and cannot be interrupted, for the lock of a folder; who holds that waits
+    for an answer, which only the next server will give."""
+    m = t.mount(t.volume(**VOLUME))
+    folder = os.path.dirname(m.file("all.raw"))
+    clients = [t.client(list_for_ever, folder) for _ in range(2)]
+    clients += [t.client(name_for_ever, folder, i * 600000) for i in range(2)]
+    t.until(lambda: m.stats("server.nodes") > 16384, "names are asked back")
+    for _ in range(t.scaled(40, 10)):
+        time.sleep(t.random.uniform(0, 0.1))  # how far they get is chance
+        kill_server(m)
+    for c in clients:
+        c.kill()
+    m.check(box(1))
 
 
 def read_lazily_across(m_path, name, pipe_in, pipe_out):
