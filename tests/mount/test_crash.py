@@ -102,21 +102,42 @@ def name_for_ever(folder, first):
         os.stat(os.path.join(folder, "%d-%d_%d-%d_%d-%d.raw" % (x, x + 1 + i // 1200000, y, y + 1, z, z + 1)))
 
 
+def storm_of_names(t, m):
+    folder = os.path.dirname(m.file("all.raw"))
+    clients = [t.client(list_for_ever, folder) for _ in range(2)]
+    clients += [t.client(name_for_ever, folder, i * 600000) for i in range(2)]
+    t.until(lambda: m.stats("server.nodes") > 16384, "names are asked back", 60)
+    return clients
+
+
 @takes(240)
 def test_names_asked_back_at_the_death(t):
     """A server may die while its thread waits, and cannot be interrupted, for the lock of a folder; who holds that waits
     for an answer, which only the next server will give."""
     m = t.mount(t.volume(**VOLUME))
-    folder = os.path.dirname(m.file("all.raw"))
-    clients = [t.client(list_for_ever, folder) for _ in range(2)]
-    clients += [t.client(name_for_ever, folder, i * 600000) for i in range(2)]
-    t.until(lambda: m.stats("server.nodes") > 16384, "names are asked back")
+    clients = storm_of_names(t, m)
     for _ in range(t.scaled(40, 10)):
         time.sleep(t.random.uniform(0, 0.1))  # how far they get is chance
         kill_server(m)
     for c in clients:
         c.kill()
     m.check(box(1))
+
+
+@takes(240)
+def test_names_asked_back_at_the_end(t):
+    """The same when no other server will come: everybody is answered all the same."""
+    for _ in range(t.scaled(6, 2)):
+        m = t.mount(t.volume(**VOLUME))
+        clients = storm_of_names(t, m)
+        fd = os.pidfd_open(server_of(m))
+        signal.pidfd_send_signal(fd, signal.SIGKILL)
+        m.process.send_signal(signal.SIGTERM)
+        m.finish()
+        os.close(fd)
+        for c in clients:
+            c.wait()
+        equal(m.is_mounted(), False)
 
 
 def read_lazily_across(m_path, name, pipe_in, pipe_out):
