@@ -9,12 +9,8 @@ import threading
 import numpy as np
 
 import arrays
-<<<<<<< HEAD
-from kit import Mount, equal, read_file
-from test_crash import kill_server
-=======
 from kit import Mount, equal, fails, read_file
->>>>>>> h-tests
+from test_crash import kill_server
 from volumes import box_name
 
 
