@@ -18,6 +18,7 @@
 #define QUEUE_BYTES ((uint64_t)32 << 20)
 #define TOUCH_NS (60 * VX_SEC) /* how exactly the order of last use is kept */
 #define HOUR_NS (3600 * VX_SEC)
+#define END_NS VX_SEC /* what may be spent at the end on finding out whether there is room for what waits */
 
 uint64_t vx_dc_wall_ns(void)
 {
@@ -293,6 +294,7 @@ void vx_diskcache_free(struct vx_diskcache **pdc)
 		return;
 	{
 		VX_LOCK_SCOPE(&dc->mtx);
+		dc->end_by_ns = vx_now_ns() + END_NS;
 		dc->quit = true;
 		pthread_cond_signal(&dc->wake);
 	}

@@ -34,6 +34,13 @@ bool vx_dc_evict_is_due(const struct vx_diskcache *dc)
 	return (dc->bytes > high(dc) || dc->full) && vx_now_ns() >= dc->evict.not_before_ns;
 }
 
+bool vx_dc_evict_stops(const struct vx_diskcache *dc)
+{
+	const struct vx_dc_evict *v = &dc->evict;
+
+	return dc->quit && ((v->active && !v->counting) || vx_now_ns() >= dc->end_by_ns);
+}
+
 static unsigned bucket_of(uint64_t age_ms)
 {
 	unsigned log = age_ms ? 63 - (unsigned)__builtin_clzll(age_ms) : 0;
@@ -187,7 +194,7 @@ static void do_folder(struct vx_diskcache *dc, unsigned number)
 
 	snprintf(folder, sizeof folder, "%02x", number);
 	d = open_folder(dc, folder);
-	while (d && !dc->quit && (f = readdir(d))) {
+	while (d && !vx_dc_evict_stops(dc) && (f = readdir(d))) {
 		if (strlen(f->d_name) != NAME_DIGITS || fstatat(dirfd(d), f->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
 		    !S_ISREG(st.st_mode))
 			continue;
@@ -236,10 +243,10 @@ void vx_dc_evict_step(struct vx_diskcache *dc)
 	if (v->counting && v->dir == 0)
 		count_new(dc);
 	do_folder(dc, v->dir++);
-	if (v->dir < VX_DC_DIRS && !dc->quit)
+	if (v->dir < VX_DC_DIRS && !vx_dc_evict_stops(dc))
 		return;
 	v->dir = 0;
-	if (dc->quit || !v->counting || !judge(dc))
+	if (vx_dc_evict_stops(dc) || !v->counting || !judge(dc))
 		vx_dc_evict_end(dc);
 	else
 		v->counting = false;

@@ -66,6 +66,7 @@ struct vx_diskcache {
 	_Atomic uint64_t bytes;
 	_Atomic bool complained;
 	_Atomic bool quit;
+	_Atomic uint64_t end_by_ns; /* once it quits */
 	/* --- under mtx, rank DISKCACHE --- */
 	struct vx_mutex mtx;
 	pthread_cond_t wake;
@@ -129,6 +130,8 @@ bool vx_dc_evict_begin(struct vx_diskcache *dc, uint64_t wanted);
 void vx_dc_evict_step(struct vx_diskcache *dc);
 void vx_dc_evict_end(struct vx_diskcache *dc);
 bool vx_dc_evict_is_due(const struct vx_diskcache *dc);
+/* At the end no more is removed; counting, without which nothing can be written, may still take a moment. */
+bool vx_dc_evict_stops(const struct vx_diskcache *dc);
 /* This process has given a file its name, or taken one away: keeps the count exact while one is under way. */
 void vx_dc_evict_saw(struct vx_diskcache *dc, const char *name, uint64_t added, uint64_t removed);
 

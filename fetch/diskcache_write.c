@@ -82,7 +82,7 @@ static int reserve(struct vx_diskcache *dc, uint64_t charge)
 		return -ENOSPC;
 	r = vx_dc_reserve(dc, charge);
 	/* The second, because the first may have been under way, with less in mind. */
-	while ((r == -ENOSPC || r == -ENODATA) && !dc->quit) {
+	while ((r == -ENOSPC && !dc->quit) || (r == -ENODATA && !vx_dc_evict_stops(dc))) {
 		if (!dc->evict.active && (rounds++ == 2 || !vx_dc_evict_begin(dc, charge)))
 			break;
 		vx_dc_evict_step(dc);

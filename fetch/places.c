@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Where credentials lie, and certificates that a variable names: the one list of them, for a sandbox. What creds_aws.c,
- * creds_gs.c, creds_http.c and vx_trust read must be here; the system's own certificates are anybody's. Pure but for the environment, any thread.
+ * creds_gs.c, creds_http.c and vx_trust read must be here; the system's own certificates are anybody's. Pure but for
+ * the environment, any thread.
  */
 #include "fetch/fetch.h"
 #include "fetch/secret.h"

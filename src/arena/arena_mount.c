@@ -83,7 +83,7 @@ static bool write_text(const char *path, const char *text)
  * here on. */
 static int make_in_namespace(uint64_t limit, uid_t uid, gid_t gid)
 {
-	char users[64], groups[64], note[200];
+	char users[64], groups[64], note[200] = "";
 	int rw;
 
 	snprintf(users, sizeof users, "%u %u 1", uid, uid);
