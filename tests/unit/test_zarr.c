@@ -416,10 +416,9 @@ START_TEST(shards_that_cannot_be)
 }
 END_TEST
 
-/* A shard within a shard that is too short for its own index: nothing before its first byte is read. */
-START_TEST(shards_without_room_for_their_index)
+/* A chunk of `len` bytes, of which the last four are a checksum where `summed`, must be refused. */
+static void refuse_chunk(char format, const char *text, size_t len, bool summed, const char *why)
 {
-	static const char text[] = V3("uint16", "0", SHARD("2,3,2", SHARD("1,1,1", LITTLE)) ",{\"name\":\"crc32c\"}");
 	const struct vx_cell cell = {.at = {0, 0, 0}};
 	struct vx_array a;
 	struct vx_volume *v = NULL;
@@ -429,21 +428,30 @@ START_TEST(shards_without_room_for_their_index)
 	struct vx_err e = {0};
 
 	ck_assert_int_eq(vx_pool_new(&pool, 1 << 20), 0);
-	ck_assert_msg(parse('3', text, &a, &v, &e) == 0, "%s", e.why);
+	ck_assert_msg(parse(format, text, &a, &v, &e) == 0, "%s", e.why);
 	form = vx_scale_form(v, v->scales, 0, &cell);
-	for (size_t len = 0; len < 36; len += 7) { /* two entries and a checksum */
-		stored = vx_buf_get(pool, len + 4);
-		memset(stored->data, 0xff, len);
-		stored->len = len + 4;
-		memcpy(stored->data + len, (uint32_t[]){vx_crc32c(stored->data, len)}, 4);
-		ck_assert_int_eq(v->scales[0].codec->expand(pool, &form, stored, &got, &e), -EBADMSG);
-		ck_assert_msg(strstr(e.why, "has no room for its index") != NULL, "%s", e.why);
-		ck_assert_ptr_null(got);
-		vx_buf_put(stored);
-	}
+	stored = vx_buf_get(pool, len);
+	memset(stored->data, 0xff, len);
+	stored->len = len;
+	if (summed)
+		memcpy(stored->data + len - 4, (uint32_t[]){vx_crc32c(stored->data, len - 4)}, 4);
+	ck_assert_int_eq(v->scales[0].codec->expand(pool, &form, stored, &got, &e), -EBADMSG);
+	ck_assert_msg(strstr(e.why, why) != NULL, "%s", e.why);
+	ck_assert_ptr_null(got);
+	vx_buf_put(stored);
 	vx_volume_free(&v);
 	ck_assert_uint_eq(vx_pool_bytes_used(pool), 0);
 	vx_pool_free(&pool);
+}
+
+START_TEST(chunks_that_do_not_fit)
+{
+	/* A shard within a shard that is too short for its own index: nothing before its first byte is read. */
+	for (size_t len = 4; len < 40; len += 7) /* two entries and a checksum */
+		refuse_chunk('3', V3("uint16", "0", SHARD("2,3,2", SHARD("1,1,1", LITTLE)) ",{\"name\":\"crc32c\"}"),
+			     len, true, "has no room for its index");
+	refuse_chunk('2', V2_FILTERS("{\"id\":\"shuffle\",\"elementsize\":7}"), 96, false,
+		     "96 bytes were shuffled by 7");
 }
 END_TEST
 
@@ -459,7 +467,7 @@ int main(void)
 	tcase_add_test(c, time_points_share_a_chunk);
 	tcase_add_test(c, fortran_order_and_transposes_turn_the_stored_axes);
 	tcase_add_test(c, shards_that_cannot_be);
-	tcase_add_test(c, shards_without_room_for_their_index);
+	tcase_add_test(c, chunks_that_do_not_fit);
 	suite_add_tcase(s, c);
 	return vxt_run(s);
 }
