@@ -24,6 +24,7 @@ A rule: {"match": regex searched in the path (with its query), "do": what, "time
 matches and is not used up applies. What:
     status    answer "status" with "headers" {name: value} and "body" (text)
     delay     wait "ms", then answer properly
+    drip      answer properly, but the body in "parts" (10) with "ms" (100) before each
     hold      answer properly once the path has been asked for "requests" times
     stall     send the head and half the body, then nothing for "seconds" (3600), then close; "at": "head" sends nothing
     cut       send the whole head, "bytes" (half) of the body, then close
@@ -268,6 +269,13 @@ class Connection:
     async def do_delay(self, rule, path, data, headers):
         await asyncio.sleep(rule.get("ms", 100) / 1000)
         await self.proper(data, headers)
+
+    async def do_drip(self, rule, path, data, headers):
+        data, parts = data or b"", rule.get("parts", 10)
+        await self.send_head(200, headers, len(data))
+        for i in range(parts):
+            await asyncio.sleep(rule.get("ms", 100) / 1000)
+            await self.send_bytes(data[len(data) * i // parts:len(data) * (i + 1) // parts])
 
     async def do_hold(self, rule, path, data, headers):
         while self.server.counts.paths.get(path, 0) < rule["requests"]:

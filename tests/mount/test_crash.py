@@ -268,6 +268,37 @@ def test_storm(t):
         equal(s["keeper"]["registered"], s["cache"]["shared_objects"])
 
 
+def open_and_close(path, names):
+    """Opens resident boxes until told to stop, and does nothing with them; how many."""
+    done = 0
+    while not os.path.exists(os.path.join(path, "..", "stop")):
+        for name in names:
+            os.close(os.open(name, os.O_RDONLY))
+        done += len(names)
+    return done
+
+
+@takes(900)
+def test_opens_count_once(t):
+    """An open that a server has written down and not answered is sent again: it counts once, and so does its end."""
+    v = t.volume(**VOLUME)
+    m = t.mount(v)
+    boxes = [((i, i + 8), (0, 8), (0, 8)) for i in range(20)]
+    for b in boxes:
+        m.check(b)
+    clients = [t.client(open_and_close, m.path, [m.file(b) for b in boxes]) for _ in range(4)]
+    kills = int(os.environ.get("VOXFS_KILLS", "12"))
+    for _ in range(kills):
+        time.sleep(t.random.uniform(0, 0.05))  # an instant nobody chose
+        kill_server(m, wait=False)
+    open(os.path.join(m.path, "..", "stop"), "w").close()
+    assert all(c.result() > 0 for c in clients)
+    equal(m.stats("server.starts"), kills + 1)
+    m.until_stats("cache.open_objects", 0)
+    m.until_stats("cache.pinned_bytes", 0)
+    equal((m.stats("cache.objects"), m.stats("chunks.fetched")), (len(boxes), 0))
+
+
 @takes(300)
 def test_poisonous_chunk(t):
     """A chunk that servers die of is given up after the second death, whoever asks for it."""

@@ -72,6 +72,25 @@ def test_sequential_reads(t):
     equal(m.stats("chunks.fetched"), len(v.chunks(v.bounds())), "chunks.fetched")
 
 
+def test_reads_ahead(t):
+    """Of who reads on and on, forwards or backwards, but not of who jumps about."""
+    v = t.volume(size=(256, 256, 256), chunk=(64, 64, 16), dtype="uint8", kind="index")  # 16 layers of 16 chunks, 1 MiB each
+    whole = v.bytes(v.bounds())
+    size = len(whole)
+    for places, ahead in (([i << 17 for i in range(8)], True), ([size - (i + 1 << 17) for i in range(8)], True),
+                          ([(i * 7 % 16 << 20) + 5 for i in range(6)], False)):
+        m, d = t.mount_http(v, "eager=0", cache="256M")
+        fd = os.open(m.file("all.raw"), os.O_RDONLY)
+        for at in places:
+            equal(os.pread(fd, 1 << 17, at), whole[at:at + (1 << 17)], "at %d" % at)
+        os.close(fd)
+        m.until_idle()
+        touched = {z for at in places for z in (at >> 20, at + (1 << 17) - 1 >> 20)}
+        beyond = {p for p in d.chunk_requests() if int(p.split("_")[-1].split("-")[0]) // 16 not in touched}
+        equal((m.stats("chunks.prefetched") > 0, bool(beyond)), (ahead, ahead), "reading ahead, %r" % places)
+        m.close()
+
+
 def test_backward_reads(t):
     v = t.volume(size=(128, 128, 64), chunk=(32, 32, 32), dtype="uint8")
     m = t.mount(v, "eager=0")

@@ -60,7 +60,7 @@ def check_layers(s, local=True):
 def test_nobody_serves(t):
     """Root's mount of what everybody may read is served by a nobody."""
     v = open_to_all(t, t.volume(**VOLUME))
-    m, s = sandbox_of(t, v)
+    m, s = sandbox_of(t, v, extra_groups=[4, 100])
     equal((s["uid"], s["gid"]), (NOBODY, NOBODY))
     check_layers(s)
     with open("/proc/%d/status" % m.stats("server.pid")) as f:
@@ -68,6 +68,7 @@ def test_nobody_serves(t):
     equal(status["Uid"].split(), [str(NOBODY)] * 4)
     for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
         equal(int(status[name], 16), 0, name)
+    equal(status["Groups"].split(), [])
     equal(status["NoNewPrivs"], "1")
 
 

@@ -126,6 +126,27 @@ def test_huge_pages(t):
     assert fields.get("ShmemPmdMapped", 0) + fields.get("FilePmdMapped", 0) >= size // huge * huge, fields
 
 
+def writable_maps(pid):
+    """What a server can write to through its memory, but for the table."""
+    with open("/proc/%d/maps" % pid) as f:
+        return [line for line in f if re.match(r"\S+ .w.s ", line) and "/memfd:voxfs-table" not in line]
+
+
+@needs("root")
+def test_server_lets_go_of_boxes(t):
+    """A box that a client has had cannot be written by the server that filled it, not by mistake either."""
+    v = t.volume(size=(512, 256, 160), chunk=(64, 64, 64))
+    m = t.mount(v, cache="128M")
+    m.need_passthrough()
+    server = m.stats("server.pid")
+    fd = os.open(m.file(((0, 512), (0, 256), (0, 152))), os.O_RDONLY)
+    equal(writable_maps(server), [], "writable maps once a large box is open")
+    os.close(fd)
+    m.check(((0, 64), (0, 64), (0, 152)))
+    m.check(((0, 64), (0, 64), (3, 9)))
+    t.until(lambda: not writable_maps(server), "small boxes are unmapped after the answer")
+
+
 def try_to_write(path):
     """Every way in which a reader might get a writable view; the ones that worked."""
     worked = []

@@ -81,6 +81,7 @@ static void begin(void)
 	ck_assert_int_eq(symlinkat("1", dir, "9000001"), 0);
 	ck_assert_int_eq(mkdirat(dir, "9000002", 0700), 0);
 	ck_assert_int_eq(mkfifoat(dir, "9000003", 0600), 0);
+	close(openat(dir, "0", O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600)); /* no object has this number */
 }
 
 static void end(void)
@@ -94,6 +95,7 @@ static void end(void)
 	unlinkat(dir, "9000001", 0);
 	unlinkat(dir, "9000002", AT_REMOVEDIR);
 	unlinkat(dir, "9000003", 0);
+	unlinkat(dir, "0", 0);
 	close(dir);
 	rmdir(top);
 }

@@ -454,6 +454,25 @@ START_TEST(lies_are_refused)
 }
 END_TEST
 
+/* A label that no region takes, with and without an index of slices. */
+START_TEST(labels_left_over)
+{
+	const size_t behind_ids = 43, index = 6;
+	uint8_t data[sizeof vector + 1];
+	struct vx_buf *got = NULL;
+	struct vx_err e = {0};
+
+	memcpy(data, vector, behind_ids);
+	data[behind_ids] = 9;
+	memcpy(data + behind_ids + 1, vector + behind_ids, sizeof vector - behind_ids);
+	data[15]++;
+	data[4] = _i ? 1 : 0;
+	ck_assert_int_eq(expand(&vector_form, data, sizeof data - (_i ? 0 : index), &got, &e), -EBADMSG);
+	ck_assert_msg(strstr(e.why, "more labels than its boundaries enclose") != NULL, "%s", e.why);
+	ck_assert_ptr_null(got);
+}
+END_TEST
+
 /* A few bytes that stand for a chunk of 2 GiB, of another shape than the volume's: nothing is taken for it. */
 START_TEST(shape_before_memory)
 {
@@ -483,6 +502,7 @@ int main(void)
 	tcase_add_loop_test(t, damage_is_met_with_a_sentence, 0, 5);
 	tcase_add_test(t, the_descriptions_stream);
 	tcase_add_loop_test(t, lies_are_refused, 0, VX_ARRAY_LEN(lies));
+	tcase_add_loop_test(t, labels_left_over, 0, 2);
 	tcase_add_test(t, shape_before_memory);
 	return vxt_run(s);
 }

@@ -128,6 +128,17 @@ START_TEST(stalls_end)
 }
 END_TEST
 
+/* Slow is not stalled: it takes longer than a stall may, but is heard of all the time. */
+START_TEST(slow_answers_are_awaited)
+{
+	opts.stall_ms = 2000;
+	renew_fetcher();
+	rules("[{\"match\": \"/5\", \"do\": \"drip\", \"parts\": 25}]");
+	expect("5", 5);
+	ck_assert_int_eq(stat_of("/5"), 1);
+}
+END_TEST
+
 START_TEST(cut_answers)
 {
 	rules("[{\"match\": \"/5\", \"do\": \"cut\"}, {\"match\": \"/6\", \"do\": \"reset\"},"
@@ -392,6 +403,7 @@ int main(void)
 	tcase_add_test(t, some_answers_are_final);
 	tcase_add_test(t, a_long_error_page_is_not_read);
 	tcase_add_test(t, stalls_end);
+	tcase_add_test(t, slow_answers_are_awaited);
 	tcase_add_test(t, cut_answers);
 	tcase_add_test(t, lengths_left_out);
 	tcase_add_test(t, empty_objects);

@@ -124,6 +124,122 @@ START_TEST(bad_scales_spare_the_others)
 }
 END_TEST
 
+/* One thing about the second scale is not as in the first; it alone is left out, and says why. */
+static const struct {
+	uint64_t shape[3]; /* c, y, x or t, y, x */
+	unsigned rank;
+	uint32_t times_apart;
+	const char *axes, *why;
+} others[] = {
+    {{3, 8, 9}, 3, 0, "\"c\",\"y\",\"x\"", "it has 3 channels and the volume 2"},
+    {{3, 8, 9}, 3, 0, "\"t\",\"y\",\"x\"", "it has 3 time points and the volume 2"},
+    {{2, 8, 9}, 3, 7, "\"t\",\"y\",\"x\"", "time is an axis of it and a folder around it"},
+    {{8, 9}, 2, 0, "\"c\",\"y\",\"x\"", "the array has 2 axes and its volume 3"},
+};
+
+START_TEST(scales_that_are_of_another_volume)
+{
+	static const uint64_t shape[] = {2, 16, 18};
+	struct vx_array a[] = {array(3, shape), array(others[_i].rank, others[_i].shape)};
+	const struct vx_err none[2] = {0};
+	struct vx_ome o;
+	struct vx_volume *v;
+	char text[300];
+
+	a[1].times_apart = others[_i].times_apart;
+	snprintf(text, sizeof text, OME("%s", "{\"path\":\"0\"},{\"path\":\"1\"}", ""), others[_i].axes);
+	must_ome(text, false, &o);
+	v = must_build(&o.image[0], a, none);
+	ck_assert_int_eq(v->scales[0].bad.code, 0);
+	ck_assert_msg(strstr(v->scales[1].bad.why, others[_i].why) != NULL, "%s", v->scales[1].bad.why);
+	vx_volume_free(&v);
+	vx_ome_free(&o);
+}
+END_TEST
+
+static void refuse_build(const struct vx_image *im, const struct vx_array *a, const char *base, const char *why)
+{
+	const struct vx_err none = {0};
+	struct vx_volume *v = NULL;
+	struct vx_err e = {0};
+
+	ck_assert_int_lt(vx_image_build(im, a, &none, base, &v, &e), 0);
+	ck_assert_msg(strstr(e.why, why) != NULL, "%s", e.why);
+	ck_assert_ptr_null(v);
+}
+
+START_TEST(images_that_cannot_be)
+{
+	static const uint64_t shape[] = {8, 16, 32, 9};
+	const struct vx_array three = array(3, shape), four = array(4, shape);
+	char base[600];
+	struct vx_ome o;
+
+	must_ome(OME(ZYX, SCALED("0", "1,1,1"), ""), false, &o);
+	refuse_build(&o.image[0], &four, "top", "3 axes are described and the array has 4");
+	memset(base, 'd', sizeof base - 1);
+	base[sizeof base - 1] = 0;
+	refuse_build(&o.image[0], &three, base, "ddd"); /* longer than a key may be */
+	vx_ome_free(&o);
+}
+END_TEST
+
+/* `one`, n times, with commas between. */
+static char *repeated(const char *before, const char *one, unsigned n, const char *after)
+{
+	size_t size = strlen(before) + n * (strlen(one) + 1) + strlen(after) + 1;
+	char *text = malloc(size), *at = text + sprintf(text, "%s", before);
+
+	for (unsigned i = 0; i < n; i++)
+		at += sprintf(at, "%s%s", i ? "," : "", one);
+	strcpy(at, after);
+	return text;
+}
+
+START_TEST(more_than_anybody_has)
+{
+	static const struct {
+		const char *before, *one, *after, *why;
+		unsigned most;
+	} cases[] = {
+	    {"{\"labels\":[", "\"a\"", "]}", "labels has 4097 entries; it must have at most 4096", 4096},
+	    {"{\"multiscales\":[{\"datasets\":[", "{\"path\":\"0\"}", "]}]}", "64", 64},
+	};
+	struct vx_ome o;
+
+	for (unsigned i = 0; i < VX_ARRAY_LEN(cases); i++)
+		for (unsigned n = 0; n < 2; n++) {
+			VX_AUTO_FREE char *text =
+			    repeated(cases[i].before, cases[i].one, cases[i].most + n, cases[i].after);
+			struct vx_err e = {0};
+			int r = vx_ome_parse(text, strlen(text), false, &o, &e);
+
+			ck_assert_msg(n ? r < 0 && strstr(e.why, cases[i].why) : r == 0, "%u: %s", i, e.why);
+			if (r == 0)
+				vx_ome_free(&o);
+		}
+}
+END_TEST
+
+START_TEST(more_arrays_than_anybody_has)
+{
+	VX_AUTO_FREE char *text = malloc(200000);
+	char *at = text + sprintf(text, "{\"metadata\":{");
+	struct vx_paths p;
+	struct vx_err e = {0};
+
+	for (unsigned i = 0; i < 4096; i++)
+		at += sprintf(at, "\"%u/.zarray\":{\"shape\":[2,3]},", i);
+	strcpy(at - 1, "}}");
+	ck_assert_int_eq(vx_zarr_consolidated(text, strlen(text), false, &p, &e), 0);
+	ck_assert_uint_eq(p.n, 4096);
+	vx_paths_free(&p);
+	strcpy(at - 1, ",\"a/.zarray\":{\"shape\":[2,3]}}}");
+	ck_assert_int_eq(vx_zarr_consolidated(text, strlen(text), false, &p, &e), -EFBIG);
+	ck_assert_msg(strstr(e.why, "more than 4096 entries") != NULL, "%s", e.why);
+}
+END_TEST
+
 START_TEST(groups_that_are_no_images)
 {
 	struct vx_ome o;
@@ -177,10 +293,11 @@ END_TEST
 START_TEST(consolidated_metadata_lists_arrays)
 {
 	static const char v2[] = "{\"metadata\":{\".zgroup\":{},\"a/.zarray\":{\"shape\":[2,3]},\"b/c/.zarray\":"
-				 "{\"shape\":[2,3,4]},\"d/.zarray\":{\"shape\":[2]},\"a/.zattrs\":{}}}";
+				 "{\"shape\":[2,3,4]},\"d/.zarray\":{\"shape\":[2]},\"a/.zattrs\":"
+				 "{\"shape\":[2,3]}}}";
 	static const char v3[] =
 	    "{\"consolidated_metadata\":{\"metadata\":{\"a\":{\"node_type\":\"array\",\"shape\":[2,3]},"
-	    "\"b\":{\"node_type\":\"group\"}}}}";
+	    "\"b\":{\"node_type\":\"group\",\"shape\":[2,3]},\"c\":{\"shape\":[2,3]}}}}";
 	struct vx_paths p;
 	struct vx_err e = {0};
 
@@ -224,6 +341,12 @@ static const struct {
      {"{}", "{}"},
      {{4, 5, 6}, {8, 10, 6}},
      "nm"},
+    {"{\"multiscales\":[{\"datasets\":[{\"path\":\"s0\",\"transform\":{\"axes\":[\"z\",\"y\",\"q\"],\"scale\":[6,5,4]}}"
+     ","
+     "{\"path\":\"s1\",\"transform\":{\"axes\":[\"c\",\"y\",\"x\"],\"scale\":[6,10,8]}}]}]}",
+     {"{}", "{}"},
+     {{0, 0, 0}, {0, 0, 0}}, /* axes that it cannot have */
+     ""},
     {"{\"scales\":[[1,1,1],[2,2,1]]}", {"{}", "{}"}, {{0, 0, 0}, {0, 0, 0}}, ""},
 };
 
@@ -307,6 +430,10 @@ int main(void)
 	tcase_add_test(c, scales_are_nanometres);
 	tcase_add_test(c, time_has_a_step_and_units_may_be_unknown);
 	tcase_add_test(c, bad_scales_spare_the_others);
+	tcase_add_loop_test(c, scales_that_are_of_another_volume, 0, VX_ARRAY_LEN(others));
+	tcase_add_test(c, images_that_cannot_be);
+	tcase_add_test(c, more_than_anybody_has);
+	tcase_add_test(c, more_arrays_than_anybody_has);
 	tcase_add_test(c, groups_that_are_no_images);
 	tcase_add_loop_test(c, attributes_that_are_refused, 0, VX_ARRAY_LEN(bad));
 	tcase_add_test(c, consolidated_metadata_lists_arrays);

@@ -436,7 +436,12 @@ END_TEST
 
 #ifdef VX_HAVE_JXL
 
-static struct bytes jxl_encode_layers(const struct picture *p, bool lossless, unsigned layers)
+struct jxl_as {
+	bool lossy, animated;
+	unsigned more_layers, more_alpha_bits;
+};
+
+static struct bytes jxl_encode(const struct picture *p, struct jxl_as as)
 {
 	JxlPixelFormat format = {p->channels, p->sample == 1 ? JXL_TYPE_UINT8 : JXL_TYPE_UINT16, JXL_LITTLE_ENDIAN, 0};
 	JxlEncoder *enc = JxlEncoderCreate(NULL);
@@ -452,16 +457,18 @@ static struct bytes jxl_encode_layers(const struct picture *p, bool lossless, un
 	info.bits_per_sample = 8 * p->sample;
 	info.num_color_channels = p->channels < 3 ? 1 : 3;
 	info.num_extra_channels = p->channels % 2 ? 0 : 1;
-	info.alpha_bits = p->channels % 2 ? 0 : 8 * p->sample;
-	info.uses_original_profile = lossless;
+	info.alpha_bits = p->channels % 2 ? 0 : 8 * p->sample + as.more_alpha_bits;
+	info.uses_original_profile = !as.lossy;
+	info.have_animation = as.animated;
+	info.animation.tps_numerator = info.animation.tps_denominator = as.animated;
 	ck_assert_int_eq(JxlEncoderSetBasicInfo(enc, &info), JXL_ENC_SUCCESS);
 	JxlColorEncodingSetToSRGB(&colour, p->channels < 3);
 	JxlEncoderSetColorEncoding(enc, &colour);
-	JxlEncoderSetFrameLossless(settings, lossless);
+	JxlEncoderSetFrameLossless(settings, !as.lossy);
 	JxlEncoderFrameSettingsSetOption(settings, JXL_ENC_FRAME_SETTING_EFFORT, 3);
-	if (!lossless)
+	if (as.lossy)
 		JxlEncoderSetFrameDistance(settings, 0.1f);
-	for (; layers > 0; layers--)
+	for (unsigned layer = 0; layer <= as.more_layers; layer++)
 		ck_assert_int_eq(JxlEncoderAddImageFrame(settings, &format, p->pixels, picture_bytes(p)),
 				 JXL_ENC_SUCCESS);
 	JxlEncoderCloseInput(enc);
@@ -469,11 +476,6 @@ static struct bytes jxl_encode_layers(const struct picture *p, bool lossless, un
 	b.len = (size_t)(next - b.at);
 	JxlEncoderDestroy(enc);
 	return b;
-}
-
-static struct bytes jxl_encode(const struct picture *p, bool lossless)
-{
-	return jxl_encode_layers(p, lossless, 1);
 }
 
 START_TEST(jxl_comes_back)
@@ -488,12 +490,12 @@ START_TEST(jxl_comes_back)
 			struct bytes b;
 
 			random_picture(&r, &f, &p, channels, 1);
-			b = jxl_encode(&p, true);
+			b = jxl_encode(&p, (struct jxl_as){0});
 			must_come_back(jxl, &f, &p, b, 0);
 			free(b.at);
 			for (uint64_t k = 0; k < picture_bytes(&p); k++)
 				p.pixels[k] = (uint8_t)(100 + p.pixels[k] % 4); /* lossy is for eyes, not for noise */
-			b = jxl_encode(&p, false);
+			b = jxl_encode(&p, (struct jxl_as){.lossy = true});
 			must_come_back(jxl, &f, &p, b, 8);
 			free(b.at);
 			free(p.pixels);
@@ -510,7 +512,7 @@ START_TEST(jxl_refused)
 	struct bytes b;
 
 	random_picture(&r, &f, &p, 2, 1);
-	b = jxl_encode(&p, true);
+	b = jxl_encode(&p, (struct jxl_as){0});
 	other = f;
 	other.channels = 1;
 	must_refuse(jxl, &other, b, "jxl image has 2 channels, the volume 1");
@@ -519,21 +521,29 @@ START_TEST(jxl_refused)
 	free(b.at);
 	free(p.pixels);
 	random_picture(&r, &f, &p, 1, 2);
-	b = jxl_encode(&p, true);
+	b = jxl_encode(&p, (struct jxl_as){0});
 	other = f;
 	other.width = 1;
 	must_refuse(jxl, &other, b, "jxl image has samples of 16 bits, the volume of 8");
 	free(b.at);
 	free(p.pixels);
 	random_picture(&r, &f, &p, 3, 1);
-	b = jxl_encode(&p, true);
+	b = jxl_encode(&p, (struct jxl_as){0});
 	for (size_t n = 0; n < b.len; n += 1 + b.len / 100)
 		must_refuse(jxl, &f, (struct bytes){b.at, n}, "jxl image is");
 	b.at[b.len++] = 0;
 	must_refuse(jxl, &f, b, "jxl image is followed by 1 bytes too many");
 	free(b.at);
-	b = jxl_encode_layers(&p, true, 2);
+	b = jxl_encode(&p, (struct jxl_as){.more_layers = 1});
 	must_refuse(jxl, &f, b, "jxl image consists of layers");
+	free(b.at);
+	b = jxl_encode(&p, (struct jxl_as){.animated = true});
+	must_refuse(jxl, &f, b, "jxl image is animated or turned");
+	free(b.at);
+	free(p.pixels);
+	random_picture(&r, &f, &p, 2, 1);
+	b = jxl_encode(&p, (struct jxl_as){.more_alpha_bits = 8});
+	must_refuse(jxl, &f, b, "channels that are not samples of 8 bits");
 	free(b.at);
 	free(p.pixels);
 }

@@ -52,7 +52,8 @@ static bool is_of_first_source(void *ctx, struct vx_view *v, uint32_t source)
 	return source == 0;
 }
 
-/* A later server refuses a name that means nothing to it; the kernel may know its number all the same. */
+/* A later server refuses a name that means nothing to it; the kernel may know its number all the same. What it takes
+ * over counts as before. */
 START_TEST(numbers_of_refused_names)
 {
 	static struct vx_nodes *volatile dead; /* still reachable, for those who look for leaks */
@@ -69,6 +70,9 @@ START_TEST(numbers_of_refused_names)
 	ino_kept = vx_nodes_lookup(t, &kept, 1);
 	ino_lost = vx_nodes_lookup(t, &lost, 1);
 	ck_assert_uint_gt(ino_lost, ino_kept);
+	for (int k = 0; k < 4; k++)
+		vx_nodes_lookup(t, &kept, 1);
+	vx_nodes_forget(t, ino_kept, 2);
 	dead = t; /* it gives back nothing */
 	ck_assert_ptr_nonnull(dead);
 	vx_table_detach(&table);
@@ -77,6 +81,10 @@ START_TEST(numbers_of_refused_names)
 	vx_nodes_recover(t, is_of_first_source, NULL);
 	ck_assert(vx_nodes_get(t, ino_kept, &v));
 	ck_assert(!vx_nodes_get(t, ino_lost, &v));
+	vx_nodes_forget(t, ino_kept, 2);
+	ck_assert_uint_eq(vx_nodes_find(t, &kept), ino_kept);
+	vx_nodes_forget(t, ino_kept, 1);
+	ck_assert_uint_eq(vx_nodes_find(t, &kept), 0);
 	v = box_view(3);
 	ck_assert_uint_gt(vx_nodes_lookup(t, &v, 1), ino_lost);
 	vx_nodes_free(&t);

@@ -165,9 +165,11 @@ static const char *const bad[][2] = {
     {"uid=nosuchuser", "uid=nosuchuser"},
     {"uid=4294967295", "uid=4294967295"},
     {"uid=-1", "uid=-1"},
+    {"uid=+5", "uid=+5"},
+    {"gid=+5", "gid=+5"},
     {"gid=nosuchgroup", "group"},
     {"umask=8", "umask=8"},
-    {"umask=1777", "umask=1777"},
+    {"umask=1777", "umask=1777: must be at most 777"},
     {"umask=rwx", "umask=rwx"},
     {"runas=", "runas"},
     {"sandbox_probe=1", "sandbox_probe"},
@@ -227,6 +229,11 @@ START_TEST(wrong_lines)
 	ck_assert_int_eq(parse("voxfs -- -src -mnt"), 0);
 	ck_assert_str_eq(o.source, "-src");
 	ck_assert_str_eq(o.mountpoint, "-mnt");
+	ck_assert_int_eq(parse("voxfs --upgrade /mnt"), 0);
+	ck_assert(o.upgrade);
+	ck_assert_int_eq(parse("voxfs --upgrade"), -EINVAL);
+	ck_assert_int_eq(parse("voxfs --upgrade src /mnt"), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(e.why, "--upgrade needs a mount point, and nothing else"));
 	ck_assert_int_eq(parse("voxfs --help"), 0);
 	ck_assert(o.help);
 	ck_assert_int_eq(parse("voxfs -V"), 0);

@@ -73,12 +73,8 @@ START_TEST(runas)
 {
 	struct vx_identity i;
 
-	if (geteuid() != 0) {
-		ck_assert_int_eq(choose(&i, "nobody", NULL, NULL, NULL), -EPERM);
-		ck_assert_int_eq(choose(&i, NULL, source, NULL, NULL), 0);
-		ck_assert(!i.change && i.uid == geteuid());
+	if (geteuid() != 0)
 		return;
-	}
 	ck_assert_int_eq(choose(&i, "nobody", source, NULL, NULL), 0);
 	ck_assert(i.change && i.uid == NOBODY);
 	ck_assert_int_eq(choose(&i, "12345:100", source, NULL, NULL), 0);
@@ -96,6 +92,23 @@ START_TEST(runas)
 	ck_assert_int_eq(choose(&i, "nobody", source, NULL, NULL), -EACCES);
 	ck_assert_ptr_nonnull(strstr(e.why, source));
 	ck_assert_int_eq(choose(&i, "nobody", NULL, NULL, cache), -EACCES);
+}
+END_TEST
+
+START_TEST(runas_is_for_root)
+{
+	struct vx_identity i;
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		if (become_ordinary() < 0 || choose(&i, "nobody", NULL, NULL, NULL) != -EPERM ||
+		    !strstr(e.why, "only root"))
+			_exit(1);
+		_exit(choose(&i, NULL, source, NULL, NULL) < 0 || i.change || i.uid != geteuid() ? 2 : 0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
 }
 END_TEST
 
@@ -147,6 +160,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, choosing_as_root);
 	tcase_add_test(t, runas);
+	tcase_add_test(t, runas_is_for_root);
 	tcase_add_test(t, no_way_to_take);
 	tcase_add_test(t, exec_gives_nothing_back);
 	return vxt_run(s);

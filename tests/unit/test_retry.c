@@ -266,7 +266,8 @@ END_TEST
 
 START_TEST(file_paths)
 {
-	static const char *const bad[] = {"file://", "file://host/a", "file://localhost", "file:///a%0", "file:///%00"};
+	static const char *const bad[] = {"/a",          "file:a",     "file://", "file://host/a", "file://localhost",
+					  "file:///a%0", "file:///%00"};
 	struct vx_err e;
 	char *path;
 
@@ -278,6 +279,33 @@ START_TEST(file_paths)
 	free(path);
 	for (size_t i = 0; i < VX_ARRAY_LEN(bad); i++)
 		ck_assert_msg(vx_url_file_path(&path, bad[i], &e) == -EINVAL, "accepted %s", bad[i]);
+}
+END_TEST
+
+START_TEST(words_of_error_pages)
+{
+	static const struct {
+		const char *page, *word; /* NULL: it says none */
+	} cases[] = {
+	    {"<Error><Code>NoSuchKey</Code></Error>", "NoSuchKey"},
+	    {"<?xml version=\"1.0\"?>\n<Error>\n  <Code>NoSuchBucket</Code>\n", "NoSuchBucket"},
+	    {"<Error><Code>AbcdefghijAbcdefghijAbcdefghijAbcdefghijAbcdefg</Code>",
+	     "AbcdefghijAbcdefghijAbcdefghijAbcdefghijAbcdefg"},
+	    {"<Error><Code>AbcdefghijAbcdefghijAbcdefghijAbcdefghijAbcdefgh</Code>", NULL},
+	    {"<Error><Code></Code>", NULL},
+	    {"<Error><Code>No Such Key</Code>", NULL},
+	    {"<Error><Code>NoSuchKey", NULL},
+	    {"<Error><Message>x</Message><Code>NoSuchKey</Code>", NULL},
+	    {"<Code>NoSuchKey</Code>", NULL},
+	    {"", NULL},
+	};
+
+	for (size_t i = 0; i < VX_ARRAY_LEN(cases); i++) {
+		char word[VX_ERROR_CODE_MAX] = "unchanged";
+
+		ck_assert_msg(vx_error_code(cases[i].page, word) == (cases[i].word != NULL), "%s", cases[i].page);
+		ck_assert_str_eq(word, cases[i].word ? cases[i].word : "unchanged");
+	}
 }
 END_TEST
 
@@ -301,5 +329,6 @@ int main(void)
 	tcase_add_test(urls, split_takes_secrets_out);
 	tcase_add_test(urls, split_refuses);
 	tcase_add_test(urls, file_paths);
+	tcase_add_test(urls, words_of_error_pages);
 	return vxt_run(s);
 }

@@ -276,19 +276,25 @@ static void cloudvolume_shard(uint8_t f[138])
 	put64(f + 114, U64(3, 7, 3), 3);
 }
 
+static void expect_all(const struct vx_sharding *s, const struct shard *f)
+{
+	static const char *const want[] = {"AAAA", NULL, "BB", "CCC", NULL, NULL, "D", NULL};
+
+	for (uint64_t id = 0; id < 8; id++) {
+		struct vx_shard_at at = find(s, id);
+
+		expect(s, f, &at, want[id]);
+	}
+}
+
 START_TEST(shard_of_cloudvolume)
 {
 	struct vx_sharding s = precomputed(0, 1, 0, false);
 	uint8_t f[138];
 	struct shard sh = {f, sizeof f, false};
-	static const char *const want[] = {"AAAA", NULL, "BB", "CCC", NULL, NULL, "D", NULL};
 
 	cloudvolume_shard(f);
-	for (uint64_t id = 0; id < 8; id++) {
-		struct vx_shard_at at = find(&s, id);
-
-		expect(&s, &sh, &at, want[id]);
-	}
+	expect_all(&s, &sh);
 }
 END_TEST
 
@@ -297,18 +303,13 @@ START_TEST(shard_of_tensorstore)
 	struct vx_sharding s = precomputed(0, 1, 0, false);
 	uint8_t f[138];
 	struct shard sh = {f, sizeof f, true};
-	static const char *const want[] = {"AAAA", NULL, "BB", "CCC", NULL, NULL, "D", NULL};
 
 	put64(f, U64(0x07, 0x4f, 0x52, 0x6a), 4);
 	memcpy(f + 32, "AAAABBD", 7);
 	put64(f + 39, U64(0, 2, 4, 0, 0, 0, 4, 2, 1), 9);
 	memcpy(f + 111, "CCC", 3);
 	put64(f + 114, U64(3, 0x4f, 3), 3);
-	for (uint64_t id = 0; id < 8; id++) {
-		struct vx_shard_at at = find(&s, id);
-
-		expect(&s, &sh, &at, want[id]);
-	}
+	expect_all(&s, &sh);
 }
 END_TEST
 
@@ -353,10 +354,9 @@ START_TEST(damaged_leaves)
 {
 	struct vx_sharding s = precomputed(0, 0, 0, false), two = precomputed(0, 1, 0, false);
 	uint8_t f[256];
-	struct shard sh = one_minishard(f, U64(0, 0, 17), 1);
+	struct shard sh = one_minishard(f, U64(0, 41, 0x10), 1);
 	struct vx_shard_at at = find(&s, 0), odd = find(&two, 1);
 
-	sh = one_minishard(f, U64(0, 41, 0x10), 1);
 	expect_damage(&s, &sh, &at, "where the shard has no chunk");
 	sh = one_minishard(f, U64(0, (uint64_t)-16, 4), 1); /* the shard index is no data */
 	expect_damage(&s, &sh, &at, "where the shard has no chunk");
@@ -371,6 +371,9 @@ START_TEST(damaged_leaves)
 	sh = one_minishard(f, U64(0, 0, 4), 1);
 	put64(f, U64(16, 16 + 23), 2);
 	expect_damage(&s, &sh, &at, "23 bytes, which is no multiple of 24");
+	s.index_gzip = true;
+	sh = one_minishard(f, U64(0, 0, 4), 1);
+	expect_damage(&s, &sh, &at, "the index of minishard 0: gzip data is damaged");
 	cloudvolume_shard(f);
 	put64(f + 114, U64(2, 7, 3), 3);
 	sh = (struct shard){f, 138, false};

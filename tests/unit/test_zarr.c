@@ -2,6 +2,7 @@
  * Metadata of arrays: Zarr v2, Zarr v3 and N5, what is taken, what is refused and with which sentence.
  */
 #include "../lib/vxtest.h"
+#include "base/crc32c.h"
 #include "vol/image.h"
 
 #include <stdio.h>
@@ -24,6 +25,17 @@
 #define SHARD(chunk, inner)                                                                                           \
 	"{\"name\":\"sharding_indexed\",\"configuration\":{\"chunk_shape\":[" chunk "],\"codecs\":[" inner "]," INDEX \
 	"}}"
+
+#define V3_STORED(grid, keys)                                                                                          \
+	"{\"zarr_format\":3,\"node_type\":\"array\",\"shape\":[8,6],\"data_type\":\"uint8\",\"chunk_grid\":{\"name\":" \
+	"\"" grid "\",\"configuration\":{\"chunk_shape\":[4,3]}},\"chunk_key_encoding\":" keys                         \
+	",\"fill_value\":0,\"codecs\":[\"bytes\"]}"
+#define V2_FILTERS(filters)                                                                                           \
+	V2("\"shape\":[7,6,5],\"chunks\":[4,3,2],\"dtype\":\"<f4\",\"fill_value\":0,\"compressor\":null,\"filters\":" \
+	   "[" filters "],\"order\":\"C\"")
+#define FOUR_BYTES "{\"id\":\"delta\",\"dtype\":\"<i4\"}"
+#define DELTA "{\"name\":\"numcodecs.delta\",\"configuration\":{\"dtype\":\"<i4\",\"astype\":\"<i4\"}}"
+#define CRCS "\"crc32c\",\"crc32c\",\"crc32c\""
 
 #define N5(members) "{\"dimensions\":[5,6,7],\"blockSize\":[2,3,4]," members "}"
 
@@ -166,6 +178,8 @@ static const struct {
 	{'2', V2_ARRAY("<f4", "1e39"), EBADMSG, "no value of float32"},
 	{'2', V2_ARRAY("<f2", "65520"), EBADMSG, "no value of float16"},
 	{'2', V2_ARRAY("<f4", "\"nan\""), EBADMSG, "no value of float32"},
+	{'2', V2_ARRAY("<f4", "{}"), EBADMSG, "no value of float32"},
+	{'2', V2_ARRAY("<f4", "\"f8!AAA==\""), EBADMSG, "no value of float32"},
 	{'2', V2_ARRAY("|b1", "2"), EBADMSG, "no value of bool"},
 	{'2', "{\"zarr_format\":3}", EOPNOTSUPP, "zarr_format is 3; it must be 2 here"},
 	{'2', V2("\"shape\":[5],\"chunks\":[2]"), EOPNOTSUPP, "shape: an array of 1 axis"},
@@ -185,7 +199,16 @@ static const struct {
 	{'2', V2("\"shape\":[5,5],\"chunks\":[2,2],\"dtype\":\"|u1\",\"fill_value\":0,\"order\":\"C\",\"compressor\":null,\"filters\":[{\"id\":\"categorize\"}]"), EOPNOTSUPP, "filters[0]: the codec \"categorize\""},
 	{'2', V2("\"shape\":[5,5],\"chunks\":[2,2],\"dtype\":\"|u1\",\"fill_value\":0,\"order\":\"C\",\"compressor\":{\"id\":\"lzma\",\"format\":3}"), EOPNOTSUPP, "compressor.format 3"},
 	{'2', V2("\"shape\":[5,5],\"chunks\":[2,2],\"dtype\":\"|u1\",\"fill_value\":0,\"order\":\"C\",\"compressor\":null,\"filters\":[{\"id\":\"delta\",\"dtype\":\"<i4\"}]"), EOPNOTSUPP, "takes elements of 4 bytes and is given 1"},
+	{'2', V2_FILTERS("{\"id\":\"fixedscaleoffset\",\"dtype\":\"<f4\",\"astype\":\"|u1\",\"scale\":0,\"offset\":0}"), EBADMSG, "filters[0].scale is 0"},
+	{'2', V2_FILTERS("{\"id\":\"fixedscaleoffset\",\"dtype\":\"<f4\",\"astype\":\"|u1\",\"scale\":\"x\",\"offset\":0}"), EBADMSG, "filters[0].scale is"},
+	{'2', V2_FILTERS(FOUR_BYTES "," FOUR_BYTES "," FOUR_BYTES "," FOUR_BYTES "," FOUR_BYTES), EOPNOTSUPP, "filters[4]: the filter delta is not supported in this place"},
+	{'2', V2("\"shape\":[1025,1,1,5,5],\"chunks\":[1025,1,1,2,2],\"dtype\":\"|u1\",\"fill_value\":0," V2_REST), EFBIG, "chunks of more than 1024 time points"},
+	{'2', V2("\"shape\":[65537,1,1,5,5],\"chunks\":[1,1,1,2,2],\"dtype\":\"|u1\",\"fill_value\":0," V2_REST), EFBIG, "65537 time points; at most 65536"},
 	{'3', "{\"zarr_format\":3,\"node_type\":\"group\"}", EISDIR, "node_type is \"group\""},
+	{'3', "{\"zarr_format\":3,\"node_type\":\"table\"}", EBADMSG, "node_type is \"table\"; it must be \"array\""},
+	{'3', V3_STORED("rectangular", "{\"name\":\"default\"}"), EOPNOTSUPP, "chunk_grid \"rectangular\" is not supported"},
+	{'3', V3_STORED("regular", "{\"name\":\"hash\"}"), EOPNOTSUPP, "chunk_key_encoding \"hash\" is not supported"},
+	{'3', V3_STORED("regular", "{\"name\":\"v2\",\"configuration\":{\"separator\":\"-\"}}"), EBADMSG, "separator is \"-\"; it must be"},
 	{'3', "{\"zarr_format\":2,\"node_type\":\"array\"}", EOPNOTSUPP, "zarr_format is 2"},
 	{'3', V3("complex64", "0", LITTLE), EOPNOTSUPP, "data_type \"complex64\""},
 	{'3', V3("uint8", "null", LITTLE), EBADMSG, "fill_value null is no value of uint8"},
@@ -202,6 +225,13 @@ static const struct {
 	{'3', V3("uint8", "0", "\"transpose\"," LITTLE), EBADMSG, "configuration is missing"},
 	{'3', V3("uint8", "0", "{\"name\":\"transpose\",\"configuration\":{\"order\":[2,1,0]}}"), EBADMSG, "no codec that makes bytes"},
 	{'3', V3("uint8", "0", ""), EBADMSG, "codecs has 0 entries"},
+	{'3', V3("int32", "0", DELTA ",{\"name\":\"transpose\",\"configuration\":{\"order\":[2,1,0]}}," LITTLE), EOPNOTSUPP, "a transpose behind a filter"},
+	{'3', V3("int32", "0", DELTA "," SHARD("2,3,1", LITTLE)), EOPNOTSUPP, "shards behind a filter"},
+	{'3', V3("uint8", "0", LITTLE ",{\"name\":\"lz4\"}"), EOPNOTSUPP, "codecs[1]: the codec \"lz4\""},
+	{'3', V3("uint8", "0", LITTLE "," CRCS "," CRCS "," CRCS), EOPNOTSUPP, "codecs[9]: more than 8 compressors and checksums"},
+	{'3', V3("uint8", "0", "\"sharding_indexed\""), EBADMSG, "configuration is missing"},
+	{'3', V3("uint8", "0", SHARD("4,3,2", SHARD("4,3,1", SHARD("2,3,1", SHARD("1,1,1", LITTLE))))), EOPNOTSUPP, "more than 3 shards within each other"},
+	{'3', V3_WITH("5,6,3,9,7", "2,4,2,4,4", "uint8", "0", SHARD("2,2,2,2,4", SHARD("1,1,1,1,1", LITTLE)), ""), EOPNOTSUPP, "shards within shards of several entries of axis 0"},
 	{'3', V3("uint8", "0", "{\"name\":\"bytes\",\"configuration\":{\"endian\":\"middle\"}}"), EBADMSG, "endian is \"middle\""},
 	{'3', V3("uint8", "0", "{\"name\":\"bytes\",\"configuration\":{\"odd\":1}}"), EOPNOTSUPP, "has the member \"odd\""},
 	{'3', V3("uint8", "0", SHARD("3,3,2", LITTLE)), EBADMSG, "3 does not divide the shard's 4"},
@@ -362,6 +392,69 @@ START_TEST(fortran_order_and_transposes_turn_the_stored_axes)
 }
 END_TEST
 
+START_TEST(shards_that_cannot_be)
+{
+	struct vx_sharding s = {.kind = VX_SHARD_ZARR,
+				.cells = {4, 3, 2},
+				.stride = {1, 4, 12},
+				.slabs = 2,
+				.stride_c = 24,
+				.times = 2,
+				.chunk_t = 1,
+				.stride_t = 48};
+	struct vx_err e = {0};
+
+	ck_assert_int_eq(vx_sharding_check(&s, &e), 0);
+	s.times = UINT32_MAX;
+	ck_assert_int_eq(vx_sharding_check(&s, &e), -EFBIG);
+	s.times = 2;
+	s.chunk_t = 0;
+	ck_assert_int_eq(vx_sharding_check(&s, &e), -EFBIG);
+	s.times = s.slabs = 0;
+	ck_assert_int_eq(vx_sharding_check(&s, &e), -EBADMSG);
+	ck_assert_str_eq(e.why, "a shard has no chunks");
+}
+END_TEST
+
+/* A chunk of `len` bytes, of which the last four are a checksum where `summed`, must be refused. */
+static void refuse_chunk(char format, const char *text, size_t len, bool summed, const char *why)
+{
+	const struct vx_cell cell = {.at = {0, 0, 0}};
+	struct vx_array a;
+	struct vx_volume *v = NULL;
+	struct vx_buf *stored, *got = NULL;
+	struct vx_chunk_form form;
+	struct vx_pool *pool;
+	struct vx_err e = {0};
+
+	ck_assert_int_eq(vx_pool_new(&pool, 1 << 20), 0);
+	ck_assert_msg(parse(format, text, &a, &v, &e) == 0, "%s", e.why);
+	form = vx_scale_form(v, v->scales, 0, &cell);
+	stored = vx_buf_get(pool, len);
+	memset(stored->data, 0xff, len);
+	stored->len = len;
+	if (summed)
+		memcpy(stored->data + len - 4, (uint32_t[]){vx_crc32c(stored->data, len - 4)}, 4);
+	ck_assert_int_eq(v->scales[0].codec->expand(pool, &form, stored, &got, &e), -EBADMSG);
+	ck_assert_msg(strstr(e.why, why) != NULL, "%s", e.why);
+	ck_assert_ptr_null(got);
+	vx_buf_put(stored);
+	vx_volume_free(&v);
+	ck_assert_uint_eq(vx_pool_bytes_used(pool), 0);
+	vx_pool_free(&pool);
+}
+
+START_TEST(chunks_that_do_not_fit)
+{
+	/* A shard within a shard that is too short for its own index: nothing before its first byte is read. */
+	for (size_t len = 4; len < 40; len += 7) /* two entries and a checksum */
+		refuse_chunk('3', V3("uint16", "0", SHARD("2,3,2", SHARD("1,1,1", LITTLE)) ",{\"name\":\"crc32c\"}"),
+			     len, true, "has no room for its index");
+	refuse_chunk('2', V2_FILTERS("{\"id\":\"shuffle\",\"elementsize\":7}"), 96, false,
+		     "96 bytes were shuffled by 7");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("zarr");
@@ -373,6 +466,8 @@ int main(void)
 	tcase_add_test(c, channels_times_and_shards_have_their_place);
 	tcase_add_test(c, time_points_share_a_chunk);
 	tcase_add_test(c, fortran_order_and_transposes_turn_the_stored_axes);
+	tcase_add_test(c, shards_that_cannot_be);
+	tcase_add_test(c, chunks_that_do_not_fit);
 	suite_add_tcase(s, c);
 	return vxt_run(s);
 }
