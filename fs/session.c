@@ -1,17 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Two threads read requests: no handler waits, so more would only wake each other. One of them stays awake for a moment
- * when requests come fast; the kernel wakes the other all the same, which finds nothing and sleeps again. The end of
- * the mount reaches them as ENODEV; a thread that still sleeps in read is woken by a signal that does nothing else.
+ * Two threads read requests: no handler waits, so more would only wake each other. The end of the mount reaches them as
+ * ENODEV; a thread that still sleeps in read is woken by a signal that does nothing else.
  */
 #include "fs/session.h"
 #include "base/clock.h"
-#include "base/linger.h"
 #include "base/log.h"
 #include "fs/broker.h"
 #include "fs/passthrough.h"
 #include "fs/view.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,7 +24,6 @@ struct vx_session {
 	int fd;
 	pthread_t thread[FUSE_THREADS];
 	unsigned started;
-	struct vx_linger linger;
 	pthread_mutex_t mtx; /* innermost: guards what follows */
 	pthread_cond_t change;
 	unsigned running;
@@ -211,26 +207,6 @@ static void note_ready(struct vx_session *s)
 	pthread_mutex_unlock(&s->mtx);
 }
 
-static bool has_request(void *ctx)
-{
-	struct pollfd p = {.fd = ((struct vx_session *)ctx)->fd, .events = POLLIN};
-
-	return poll(&p, 1, 0) != 0;
-}
-
-static int receive(struct vx_session *s, struct fuse_buf *buf)
-{
-	int r;
-
-	if (vx_linger_begin(&s->linger)) {
-		vx_linger_until(&s->linger, has_request, s);
-		vx_linger_end(&s->linger);
-	}
-	r = fuse_session_receive_buf(s->fuse, buf);
-	vx_linger_over(&s->linger);
-	return r;
-}
-
 static void *session_main(void *arg)
 {
 	struct vx_session *s = arg;
@@ -242,14 +218,13 @@ static void *session_main(void *arg)
 	sigaddset(&wake, WAKE_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &wake, NULL);
 	while (!fuse_session_exited(s->fuse)) {
-		int r = receive(s, &buf);
+		int r = fuse_session_receive_buf(s->fuse, &buf);
 
 		if (r == -EINTR)
 			continue;
 		if (r <= 0)
 			break;
 		fuse_session_process_buf(s->fuse, &buf);
-		vx_linger_rest(&s->linger);
 		note_ready(s); /* the first request is INIT */
 	}
 	free(buf.mem);

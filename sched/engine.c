@@ -16,22 +16,8 @@
 void vx_engine_wake_locked(struct vx_engine *g, unsigned count)
 {
 	vx_assert_held(&g->mtx);
-	if (!count)
-		return;
-	g->posted++;
-	if (g->awake) {
-		g->awake = false;
-		count--;
-	}
 	for (unsigned n = count < g->idle ? count : g->idle; n > 0; n--)
 		vx_cond_signal_after(&g->wake, &g->mtx);
-}
-
-void vx_engine_wake_all_locked(struct vx_engine *g)
-{
-	vx_assert_held(&g->mtx);
-	g->posted++;
-	pthread_cond_broadcast(&g->wake);
 }
 
 /* ---- tasks and parts come and go by the hundred: a few are held back for the next ---- */

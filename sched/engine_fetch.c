@@ -187,7 +187,7 @@ static void arrive_locked(struct vx_engine *g, struct vx_request *r, const struc
 		vx_task_arrived_locked(g, t, share);
 	}
 	if (g->stopping)
-		vx_engine_wake_all_locked(g);
+		pthread_cond_broadcast(&g->wake);
 }
 
 /* The transfer loop's thread: only moves the answer to the workers. */

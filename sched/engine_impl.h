@@ -4,7 +4,6 @@
 #ifndef VX_SCHED_ENGINE_IMPL_H
 #define VX_SCHED_ENGINE_IMPL_H
 
-#include "base/linger.h"
 #include "sched/engine.h"
 #include "sched/shards.h"
 
@@ -93,14 +92,10 @@ struct vx_engine {
 	struct vx_pool *pool;
 	struct vx_worker *workers;
 	unsigned nworkers;
-	/* --- any thread ----------------------------------------------------------------------------------------- */
-	struct vx_linger linger;
-	_Atomic unsigned posted; /* how often there was something to wake for: written under mtx */
 	/* --- under mtx ------------------------------------------------------------------------------------------ */
 	struct vx_mutex mtx;
 	pthread_cond_t wake;
 	unsigned idle;
-	bool awake; /* a worker lingers, and nothing has been left to it yet */
 	bool stopping;
 	struct vx_link calls;
 	struct vx_link ended; /* jobs that ended outside a worker: one will call their done */
@@ -118,9 +113,7 @@ extern _Thread_local bool vx_is_worker;
 /* engine.c */
 void vx_spares_free(struct vx_spares *s);
 struct vx_tq *vx_task_queue(struct vx_engine *g, const struct vx_task *t);
-/* Work for as many workers as `count`, or for all that there are. */
 void vx_engine_wake_locked(struct vx_engine *g, unsigned count);
-void vx_engine_wake_all_locked(struct vx_engine *g);
 struct vx_task *vx_task_find_locked(struct vx_engine *g, const struct vx_cell_key *k);
 void vx_task_free_locked(struct vx_engine *g, struct vx_task *t);
 /* `held`: what its answer takes of arrived_bytes, until a worker has it. */

@@ -120,40 +120,6 @@ int vx_engine_worker_self(void)
 	return worker_self;
 }
 
-struct posting {
-	const struct vx_engine *g;
-	unsigned seen;
-};
-
-static bool was_posted(void *ctx)
-{
-	const struct posting *p = ctx;
-
-	return p->g->posted != p->seen;
-}
-
-/* Until there may be something to do. Who is awake is not signalled: it finds out when it takes the lock again. */
-static void rest_locked(struct vx_engine *g)
-{
-	struct posting p = {.g = g, .seen = g->posted};
-
-	vx_linger_rest(&g->linger);
-	if (vx_linger_begin(&g->linger)) {
-		g->awake = true;
-		vx_unlock(&g->mtx);
-		vx_linger_until(&g->linger, was_posted, &p);
-		vx_lock(&g->mtx);
-		g->awake = false;
-		vx_linger_end(&g->linger);
-	}
-	if (g->posted == p.seen) {
-		g->idle++;
-		vx_cond_wait(&g->wake, &g->mtx);
-		g->idle--;
-	}
-	vx_linger_over(&g->linger);
-}
-
 static void *worker_main(void *arg)
 {
 	struct vx_worker *w = arg;
@@ -169,8 +135,11 @@ static void *worker_main(void *arg)
 	for (;;) {
 		{
 			VX_LOCK_SCOPE(&g->mtx);
-			while (!(more = pick_locked(g, w, &p)) && !(g->stopping && g->inflight == 0))
-				rest_locked(g);
+			while (!(more = pick_locked(g, w, &p)) && !(g->stopping && g->inflight == 0)) {
+				g->idle++;
+				vx_cond_wait(&g->wake, &g->mtx);
+				g->idle--;
+			}
 		}
 		if (!more)
 			return NULL;
@@ -256,7 +225,7 @@ void vx_engine_quit(struct vx_engine *g)
 	VX_LOCK_SCOPE(&g->mtx);
 	g->stopping = true;
 	fail_queued_locked(g);
-	vx_engine_wake_all_locked(g);
+	pthread_cond_broadcast(&g->wake);
 }
 
 void vx_engine_stop(struct vx_engine *g)

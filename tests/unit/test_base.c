@@ -7,7 +7,6 @@
 #include "base/crc32c.h"
 #include "base/err.h"
 #include "base/limits.h"
-#include "base/linger.h"
 #include "base/list.h"
 #include "base/lock.h"
 
@@ -341,43 +340,6 @@ START_TEST(regions_go)
 }
 END_TEST
 
-/* ---- staying awake ---- */
-
-static bool at_tenth_look(void *ctx)
-{
-	return ++*(unsigned *)ctx == 10;
-}
-
-static bool never(void *ctx)
-{
-	++*(unsigned *)ctx;
-	return false;
-}
-
-START_TEST(lingering)
-{
-	struct vx_linger l = {0};
-	unsigned looks = 0;
-
-	ck_assert(!vx_linger_begin(&l));          /* nobody has waited yet */
-	l.since_ns = vx_now_ns() + 3600 * VX_SEC; /* a short wait, however slow this machine is */
-	vx_linger_over(&l);
-	ck_assert(vx_linger_begin(&l));
-	ck_assert(!vx_linger_begin(&l)); /* one at a time */
-	ck_assert(vx_linger_until(&l, at_tenth_look, &looks));
-	ck_assert_uint_eq(looks, 10);
-	vx_linger_end(&l);
-	looks = 0;
-	l.since_ns = 0;
-	ck_assert(vx_linger_begin(&l));
-	ck_assert(!vx_linger_until(&l, never, &looks));
-	ck_assert_uint_eq(looks, 1);
-	vx_linger_end(&l);
-	vx_linger_over(&l); /* it was long */
-	ck_assert(!vx_linger_begin(&l));
-}
-END_TEST
-
 /* ---- locks ---- */
 
 START_TEST(locks_in_order)
@@ -526,7 +488,6 @@ int main(void)
 	tcase_add_test(t, buffers_and_threads);
 	tcase_add_test(t, regions_made_ready);
 	tcase_add_test(t, regions_go);
-	tcase_add_test(t, lingering);
 	tcase_add_test(t, locks_in_order);
 	tcase_add_test(t, deadline);
 #ifdef VX_DEBUG_LOCKS
