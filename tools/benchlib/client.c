@@ -108,7 +108,6 @@ int bench_open(const struct bench_args *a)
 	bool first = true;
 	double t0, cpu;
 
-	bench_warm(bench_number(a, "warm", 0));
 	cpu = bench_cpu();
 	t0 = bench_now();
 	printf("{\"files\": [");
@@ -160,7 +159,6 @@ int bench_crowd(const struct bench_args *a)
 	fail_if(!pid || pipe(gate) < 0, "pipe");
 	start_children(n, pid, gate, child_reads, path);
 	usleep(50000); /* all of them stand at the gate */
-	bench_warm(bench_number(a, "warm", 0));
 	t0 = bench_now();
 	close(gate[1]);
 	for (unsigned i = 0; i < n; i++) {

@@ -13,7 +13,7 @@ static const struct {
 } commands[] = {
     {"touch", bench_touch, "bytes=N: touches that much memory and lets go of it"},
     {"resident", bench_resident, "a= b= rounds=: open, map, touch, unmap, close of two files in turns"},
-    {"open", bench_open, "warm=BYTES, paths on standard input: open to last byte of each"},
+    {"open", bench_open, "paths on standard input: open to last byte of each"},
     {"crowd", bench_crowd, "path= n=: n processes open and touch one file at once"},
     {"hold", bench_hold, "path= n=: n processes map one file until standard input ends"},
     {"file", bench_file, "baseline: pread and copy the chunks of a box"},

@@ -65,7 +65,7 @@ def once(python, peer, url, box, processes=1):
 def crowd(b, url):
     with Mount(b.stage, url, cache="1G", eager="1G") as m:
         m.wait_until_ready()
-        return b.stage.tool("crowd", path=m.box(rows_cold.CUBE), n=8, warm=rows_cold.WARM)["seconds"]
+        return b.stage.tool("crowd", path=m.box(rows_cold.CUBE), n=8)["seconds"]
 
 
 def cases(b, slow):

@@ -164,15 +164,19 @@ class Mount:
                 raise Failed(f"voxfs does not mount: {self.log.read().strip()[-300:]}")
             time.sleep(0.002)
 
-    def wait_until_ready(self, patience=12.0):
+    def wait_until_ready(self, patience=60.0):
         """Until the daemon has made ready, in the background, what memory it wants to have at hand: the thread that
-        does it has come to rest."""
+        does it has come to rest. Then until a host that takes back what was freed before has done so: it begins two
+        seconds later, and holds up whoever uses memory meanwhile."""
         deadline, last, same = time.monotonic() + patience, (-1, -1.0), 0
         while same < 6 and time.monotonic() < deadline:
             now = (self.stats()["cache"]["ready_bytes"], self.cpu(warm=True))
             same = same + 1 if now[0] == last[0] and now[1] - last[1] < 0.002 else 0
             last = now
             time.sleep(0.025)
+        if same < 6:
+            raise Failed("the daemon does not get its memory ready")
+        time.sleep(2.5)
 
     def box(self, name):
         return f"{self.point}/v/{name}.raw"

@@ -8,8 +8,6 @@ import time
 from benchlib.procs import CONNECTIONS, Failed, Mount
 from benchlib.table import Row, median
 
-MIB = 1 << 20
-WARM = 768 * MIB  # free memory touched right before the clock starts
 CUBE = "0-512_0-512_0-512"
 THIN = "0-10000_0-1000_20-30"
 POLICIES = ("affinity", "morton", "fifo")
@@ -18,9 +16,10 @@ POLICIES = ("affinity", "morton", "fifo")
 def cold_open(b, m, boxes):
     """Opens and touches boxes one after another: the times of each, the seconds, the processor seconds of all."""
     m.wait_until_ready()
+    b.warm_page_cache()
     b.stage.calm()
     before = m.cpu()
-    r = b.stage.tool("open", "".join(m.box(x) + "\n" for x in boxes), warm=WARM)
+    r = b.stage.tool("open", "".join(m.box(x) + "\n" for x in boxes))
     return r | {"cpu": r["cpu"] + m.cpu() - before}
 
 
@@ -36,7 +35,6 @@ def in_turns(b, *measures):
     """Calls each once a round, in changing order; returns a list of results for each."""
     out = [[] for _ in measures]
     for i in range(b.rounds):
-        b.warm_page_cache()
         for k in range(len(measures)):
             k = (k + i) % len(measures)
             b.stage.calm()
@@ -73,6 +71,7 @@ def against(ours, seconds):
 
 
 def bare(b, command, v, box, base=None, **args):
+    b.warm_page_cache()
     return b.stage.tool(command, **({"threads": b.stage.threads} | args | v.grid(box, base)))
 
 
@@ -201,8 +200,9 @@ def crowd(b):
     def once(n):
         with Mount(b.stage, base, cache="1G", eager="1G") as m:
             m.wait_until_ready()
+            b.warm_page_cache()
             b.stage.calm()
-            r = b.stage.tool("crowd", path=m.box(CUBE), n=n, warm=WARM)
+            r = b.stage.tool("crowd", path=m.box(CUBE), n=n)
             fetched.append(m.stats()["chunks"]["fetched"])
         return r
 
@@ -232,6 +232,7 @@ def small(b):
             return r | {"seconds": median(f[1] for f in r["files"]), "open": median(f[0] for f in r["files"])}
 
         def loop(names=names):
+            b.warm_page_cache()
             r = b.stage.tool("boxes", "".join(n + "\n" for n in names), **v.grid("0-64_0-64_0-64"))
             return r | {"seconds": median(r["boxes"])}
 
