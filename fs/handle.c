@@ -277,23 +277,39 @@ uint64_t vx_handles_put(struct vx_handles *h, void *p, void (*destroy)(void *p))
 	return fh;
 }
 
-void *vx_handles_get(struct vx_handles *h, uint64_t fh)
-{
-	return vx_handles_get_or(h, fh, NULL, NULL, NULL);
-}
-
-void *vx_handles_get_or(struct vx_handles *h, uint64_t fh, void *(*make)(void *ctx), void *ctx,
-			void (*destroy)(void *p))
+static void *known(struct vx_handles *h, uint64_t fh)
 {
 	struct other *o;
 	void *p;
 
 	pthread_mutex_lock(&h->mtx);
 	o = find_locked(h, fh);
-	p = o ? o->p : make ? make(ctx) : NULL;
-	if (!o && p)
+	p = o ? o->p : NULL;
+	pthread_mutex_unlock(&h->mtx);
+	return p;
+}
+
+void *vx_handles_get(struct vx_handles *h, uint64_t fh)
+{
+	return known(h, fh);
+}
+
+void *vx_handles_get_or(struct vx_handles *h, uint64_t fh, void *(*make)(void *ctx), void *ctx,
+			void (*destroy)(void *p))
+{
+	void *p = known(h, fh), *made = !p && make ? make(ctx) : NULL; /* which may take its time */
+	struct other *o;
+
+	if (!made)
+		return p;
+	pthread_mutex_lock(&h->mtx);
+	o = find_locked(h, fh);
+	p = o ? o->p : made;
+	if (!o)
 		(void)add_locked(h, fh, p, destroy); /* else it lives until the mount ends */
 	pthread_mutex_unlock(&h->mtx);
+	if (p != made && destroy)
+		destroy(made);
 	return p;
 }
 

@@ -294,6 +294,18 @@ static bool may_try_again(const struct keeper *k, int status)
 	return k->is_mounted && WIFSIGNALED(status) && (was_killed(status) || k->starts < FIRST_TRIES);
 }
 
+/* One that ended by itself has said why on stderr. */
+static void give_up_on(struct keeper *k, int status)
+{
+	struct vx_err e;
+
+	if (WIFSIGNALED(status))
+		vx_fail(&e, -EIO, "the server was killed by signal %d (%s) before it served", WTERMSIG(status),
+			strsignal(WTERMSIG(status)));
+	give_up(k, WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : VX_EXIT_MOUNT,
+		WIFSIGNALED(status) ? &e : NULL);
+}
+
 static void on_death_of_now(struct keeper *k, int status)
 {
 	bool steady = k->now.serving && vx_now_ns() - k->now.served_since_ns > STEADY_NS;
@@ -305,8 +317,7 @@ static void on_death_of_now(struct keeper *k, int status)
 	vx_child_done(&k->now);
 	k->drain_by_ns = 0;
 	if (!k->served && !k->ending && !may_try_again(k, status)) {
-		/* It has said why on stderr. */
-		give_up(k, WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : VX_EXIT_MOUNT, NULL);
+		give_up_on(k, status);
 	} else if (k->ending || vx_mounting_gone(&k->mounted)) {
 		k->done = true;
 	} else if (k->next.pid && k->next.prepared) {

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 
 #define READ_AHEAD_KB 1024
@@ -45,9 +46,11 @@ static char *shown_source(const char *source)
 int vx_mounting_check(const char *path, struct vx_err *e)
 {
 	VX_AUTO_CLOSE int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct statfs fs;
 	struct stat st;
 
-	if (fd >= 0 && fstat(fd, &st) == 0) /* a dead mount can be opened, but not asked */
+	/* A dead mount can be opened, but not asked; the kernel may still know the answer to one of the questions. */
+	if (fd >= 0 && fstat(fd, &st) == 0 && (fstatfs(fd, &fs) == 0 || errno != ENOTCONN))
 		return 0;
 	if (errno == ENOTCONN)
 		return vx_fail(e, -ENOTCONN, "%s is a mount whose server is gone: umount -l it first", path);

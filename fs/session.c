@@ -255,7 +255,9 @@ int vx_session_start(struct vx_session *s, struct vx_err *e)
 		pthread_mutex_unlock(&s->mtx);
 		r = pthread_create(&s->thread[i], NULL, session_main, s);
 		if (r) {
+			pthread_mutex_lock(&s->mtx);
 			s->running--;
+			pthread_mutex_unlock(&s->mtx);
 			return vx_fail(e, -r, "cannot start a thread: %s", strerror(r));
 		}
 		s->started++;

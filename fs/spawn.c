@@ -4,6 +4,7 @@
  */
 #include "fs/spawn.h"
 #include "base/clock.h"
+#include "fs/options.h"
 
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -130,7 +131,8 @@ int vx_child_start(struct vx_child *c, const struct vx_program *p, int fd, const
 		pid = fork();
 	if (pid == 0) {
 		become_server(p, fd, q[1], n[1], l, out);
-		_exit(127);
+		dprintf(STDERR_FILENO, "voxfs: cannot execute %s: %s\n", p->path, strerror(errno));
+		_exit(VX_EXIT_MOUNT);
 	}
 	if (pid < 0)
 		vx_fail(e, -errno, "cannot start a server: %s", strerror(errno));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What is resident, in one budget: boxes (arena objects that clients open) and kept chunks (bytes from which other
  * boxes can be cut). Knows who uses a box, finds boxes that hold a wanted part, and gives memory back in the order that
- * evict.h decides. Any thread; the lock is VX_RANK_CACHE and no kernel call that can wait is made under it.
+ * evict.h decides. Any thread; the lock is VX_RANK_CACHE; under it nothing waits but where ARCHITECTURE.md says so.
  *
  * States of a box: EMPTY -> FILLING -> READY -> DYING -> EMPTY or READY; a failed fill goes back to EMPTY. EMPTY boxes
  * without waiters do not exist. The only ways out of READY are step 2 of eviction and the end of the program.

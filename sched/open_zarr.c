@@ -274,7 +274,7 @@ static int open_numbered(struct vx_opening *o, const char *dir, const char *name
 }
 
 /* bioformats2raw: the series that its OME group lists; all that there are where it does not, or cannot be read. */
-static int open_bioformats(struct vx_opening *o, const char *dir, const char *name, bool v3, struct vx_err *e)
+static int open_series(struct vx_opening *o, const char *dir, const char *name, bool v3, struct vx_err *e)
 {
 	VX_AUTO_FREE char *at = vx_path_join(dir, "OME");
 	struct vx_ome list = {0};
@@ -292,6 +292,19 @@ static int open_bioformats(struct vx_opening *o, const char *dir, const char *na
 		return r < 0 ? r : 1;
 	return first.code ? vx_fail(e, first.code, "%s", first.why)
 			  : vx_fail(e, -ENOENT, "%s: no image of the series is there", o->name);
+}
+
+/* A store that answers every question alike would have collections in collections without end. */
+static int open_bioformats(struct vx_opening *o, const char *dir, const char *name, bool v3, struct vx_err *e)
+{
+	int r;
+
+	if (o->inside)
+		return vx_fail(e, -EOPNOTSUPP, "%s: a collection of series inside another", dir);
+	o->inside = true;
+	r = open_series(o, dir, name, v3, e);
+	o->inside = false;
+	return r;
 }
 
 /* Arrays that consolidated metadata lists; `document` is the group's own in version 3. */

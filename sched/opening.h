@@ -17,6 +17,7 @@ struct vx_opening {
 	char *name; /* of the volume, or what their names begin with */
 	struct vx_sources *to;
 	unsigned before;      /* sources that were there */
+	bool inside;          /* a collection */
 	bool forced;          /* only one document will do: when it is no JSON, that is the verdict */
 	struct vx_err denied; /* of the first document that the store would not give, which some stores say of what is
 				 absent, or that is something else: the verdict when nothing better is found */

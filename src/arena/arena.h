@@ -37,7 +37,8 @@ bool vx_arena_is_tmpfs(const struct vx_arena *a);
 const char *vx_arena_note(const struct vx_arena *a);
 
 /* How objects are handed to the kernel: each is registered when it is made (those made ahead, ahead), so that no opener
- * waits for it. Set once, before the first object that a client will open. Called with no lock held. */
+ * waits for it. Set once, before the first object that a client will open. Called with no lock
+ * held, or the cache's. */
 struct vx_sharer {
 	void *ctx;
 	int (*share)(void *ctx, const struct vx_object *o, struct vx_err *e); /* an id > 0, or negative errno */

@@ -65,11 +65,11 @@
 	X(fuse, errors, "requests answered with an I/O error")
 
 /* name, help: each a histogram of nanoseconds in powers of two */
-#define VX_HISTOGRAMS(X)                                                    \
-	X(open_hit, "OPEN of a resident box, until answered")               \
-	X(open_miss, "OPEN of a box that had to be filled, until answered") \
-	X(read, "READ, until answered")                                     \
-	X(fetch, "one chunk, from request to last byte")                    \
+#define VX_HISTOGRAMS(X)                                                       \
+	X(open_hit, "OPEN of a resident box, until answered")                  \
+	X(open_miss, "OPEN of a box that had to be filled, until answered")    \
+	X(read, "READ, until answered")                                        \
+	X(fetch, "one chunk, from request to last byte, the disk cache's too") \
 	X(decode, "one chunk, decompression and decoding")
 
 #define VX_HIST_BUCKETS 44

@@ -136,7 +136,7 @@ def test_series_of_bioformats2raw(t):
 
 
 def series(top, i, data, v3):
-    (arrays.zarr3 if v3 else arrays.zarr2)(top, "%d/0" % i, data, (3, 4, 5))
+    (arrays.zarr3 if v3 else arrays.zarr2)(top, "%s/0" % i, data, (3, 4, 5))
     image = {"multiscales": [arrays.ome(["0"], "zyx")]}
     group(top, str(i), image, v3)
 
@@ -177,6 +177,20 @@ def test_damaged_series_of_bioformats2raw(t):
     top = t.name("top")
     arrays.put(top, ".zattrs", {"multiscales": [arrays.ome(["0"], "zyx")]})
     refused(t, top, "0: it has no .zarray")
+
+
+def test_series_in_series(t):
+    """Nobody writes them, but a store may say so without end."""
+    data = arrays.numbers((5, 6, 7), "uint8")
+    top = t.name("top")
+    group(top, ".", {"bioformats2raw.layout": 3}, False)
+    group(top, "0", {"bioformats2raw.layout": 3}, False)
+    series(top, 1, data, False)
+    series(top, "0/0", data, False)
+    m = t.mount(top)
+    check(m, data, "v-1")
+    equal(names(m), {"v-1"})
+    assert "a collection of series inside another" in m.said(), m.said()
 
 
 def test_metadata_is_what_it_was(t):
