@@ -208,12 +208,24 @@ static int give_cache(const char *path, const struct vx_identity *id, struct vx_
 	return r;
 }
 
+static char *parent_of(const char *path)
+{
+	size_t len = strlen(path);
+
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	while (len > 0 && path[len - 1] != '/')
+		len--;
+	return len ? strndup(path, len) : strdup(".");
+}
+
 static int choose_identity(struct vx_identity *ret, const struct vx_options *o, const struct needs *k, struct vx_err *e)
 {
 	VX_AUTO_FREE struct vx_identity_need *needs = calloc(k->sources.n + k->files.n + 2, sizeof *needs);
+	VX_AUTO_FREE char *above = k->cache ? parent_of(k->cache) : NULL;
 	unsigned n = 0;
 
-	if (!needs)
+	if (!needs || (k->cache && !above))
 		return vx_no_memory(e);
 	for (unsigned i = 0; i < k->sources.n; i++)
 		needs[n++].path = k->sources.at[i];
@@ -222,6 +234,8 @@ static int choose_identity(struct vx_identity *ret, const struct vx_options *o, 
 			needs[n++].path = k->files.at[i];
 	if (k->cache && !is_empty_dir(k->cache))
 		needs[n++] = (struct vx_identity_need){.path = k->cache, .write = access(k->cache, W_OK) == 0};
+	else if (k->cache)
+		needs[n++] = (struct vx_identity_need){.path = above, .pass = true};
 	return vx_identity_choose(ret, o->runas, needs, n, e);
 }
 
@@ -247,15 +261,15 @@ static int take_identity(const struct vx_options *o, const struct needs *k, cons
  * permissions bind. NULL for root, and when that would be everything. */
 static char *folder_of(const char *path)
 {
-	size_t len = strlen(path);
+	char *folder = parent_of(path);
+	size_t len = folder ? strlen(folder) : 0;
 
-	while (len > 1 && path[len - 1] == '/')
-		len--;
-	while (len > 0 && path[len - 1] != '/')
-		len--;
-	while (len > 1 && path[len - 1] == '/')
-		len--;
-	return len <= 1 || geteuid() == 0 ? NULL : strndup(path, len);
+	while (len > 1 && folder[len - 1] == '/')
+		folder[--len] = 0;
+	if (len > 1 && geteuid() != 0)
+		return folder;
+	free(folder);
+	return NULL;
 }
 
 static int enter(const struct vx_options *o, const struct needs *k, int arena, struct vx_sandbox_report *ret,

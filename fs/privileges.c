@@ -71,6 +71,8 @@ static bool try_need(const struct vx_identity_need *need)
 {
 	unsigned tries = TRIES;
 
+	if (need->pass)
+		return access(need->path, X_OK) == 0;
 	if (need->write && access(need->path, R_OK | W_OK | X_OK) < 0)
 		return false;
 	return try_tree(AT_FDCWD, need->path, DEPTH, &tries);
@@ -79,6 +81,11 @@ static bool try_need(const struct vx_identity_need *need)
 static int cannot_try(struct vx_err *e)
 {
 	return vx_fail(e, -errno, "cannot try who may read the sources: %s", strerror(errno));
+}
+
+static const char *need_verb(const struct vx_identity_need *need)
+{
+	return need->pass ? "pass" : need->write ? "write" : "read";
 }
 
 /* The first need that the identity does not reach, n when it reaches all. */
@@ -221,13 +228,12 @@ static int choose_for(struct vx_identity *i, const struct vx_identity_need *need
 			return r;
 	}
 	set_identity(i, 0, 0);
-	snprintf(i->why, sizeof i->why, "only root can %s %s", needs[first].write ? "write" : "read",
-		 needs[first].path);
+	snprintf(i->why, sizeof i->why, "only root can %s %s", need_verb(&needs[first]), needs[first].path);
 	r = first_unreached(i, needs, n, &at, e);
 	if (r < 0 || at == n)
 		return r;
 	return vx_fail(e, -EACCES, "%s: neither %s nor any owner of what is needed can %s it: name a user with runas=",
-		       needs[first].path, refused, needs[first].write ? "write" : "read");
+		       needs[first].path, refused, need_verb(&needs[first]));
 }
 
 int vx_identity_choose(struct vx_identity *ret, const char *runas, const struct vx_identity_need *needs, unsigned n,
@@ -255,7 +261,7 @@ int vx_identity_choose(struct vx_identity *ret, const char *runas, const struct 
 		return r;
 	if (at < n)
 		return vx_fail(e, -EACCES, "%s: user %s (runas=) cannot %s it", some[at].path, ret->name,
-			       some[at].write ? "write" : "read");
+			       need_verb(&some[at]));
 	return 0;
 }
 

@@ -21,6 +21,7 @@ struct vx_identity {
 struct vx_identity_need {
 	const char *path; /* a file or a directory */
 	bool write;       /* the disk cache: files are made and removed there */
+	bool pass;        /* only what lies in it is needed */
 };
 
 /* `runas`: "USER[:GROUP]", numbers or names, or NULL. Without it root becomes the user voxfs if there is one, else

@@ -140,3 +140,22 @@ def test_remote_source_needs_no_privileges(t):
         uids = [line.split()[1:] for line in f if line.startswith("Uid:")][0]
     equal(uids, [str(NOBODY)] * 4, "the server's user")
     m.check(BOX)
+
+
+@needs("root")
+def test_new_disk_cache(t):
+    """It is made for whoever the server is; and that is one who can reach it."""
+    v = t.volume(**VOLUME)
+    t.env["HOME"] = t.name("home")
+    os.mkdir(t.env["HOME"])
+    for mode, uid in ((0o755, NOBODY), (0o700, 0)):
+        folder = t.name("folder")
+        os.mkdir(folder)
+        os.chmod(folder, mode)
+        m, _ = t.mount_http(v, "diskcache=" + os.path.join(folder, "cache"))
+        m.check(BOX)
+        equal(m.stats("sandbox.uid"), uid, "%o" % mode)
+        equal(os.stat(os.path.join(folder, "cache")).st_uid, uid)
+        m.until_stats("diskcache.waiting_bytes", 0)
+        assert m.stats("diskcache.stored") > 0
+        m.unmount()

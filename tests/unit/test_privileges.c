@@ -15,11 +15,11 @@ static int choose(struct vx_identity *i, const char *runas, const char *a, const
 	unsigned n = 0;
 
 	if (a)
-		needs[n++] = (struct vx_identity_need){a, false};
+		needs[n++] = (struct vx_identity_need){.path = a};
 	if (b)
-		needs[n++] = (struct vx_identity_need){b, false};
+		needs[n++] = (struct vx_identity_need){.path = b};
 	if (writable)
-		needs[n++] = (struct vx_identity_need){writable, true};
+		needs[n++] = (struct vx_identity_need){.path = writable, .write = true};
 	e = (struct vx_err){0};
 	return vx_identity_choose(i, runas, needs, n, &e);
 }
