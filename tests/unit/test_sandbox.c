@@ -52,7 +52,7 @@ static void read_status(struct outcome *o)
 
 static void enter(const struct world *w, struct outcome *o)
 {
-	struct vx_identity_need need = {w->source, false};
+	struct vx_identity_need need = {.path = w->source};
 	struct vx_sandbox_tree reads[] = {{w->source, -1}, {"/nonexistent/tree", -1}};
 	struct vx_sandbox_tree writes[] = {{w->cache, -1}, {NULL, w->arena}};
 	struct vx_sandbox s = {
