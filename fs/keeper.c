@@ -51,6 +51,7 @@ struct keeper {
 	uint64_t end_by_ns, drain_by_ns, prepare_by_ns; /* 0: not under way */
 	uint64_t asked_ns, heard_ns;                    /* whether the server that serves is alive */
 	bool is_mounted, served, ending, done;
+	bool held_up; /* a server is counted as dead of which the kernel has not let go */
 	int status;
 };
 
@@ -369,6 +370,7 @@ static void look_for_stuck(struct keeper *k, struct vx_child *c)
 	if (!vx_child_is_dead(c))
 		return;
 	vx_child_kill(c);
+	k->held_up = true;
 	vx_log(VX_LOG_INFO, "a thread of the server %d, which is dead, waits in the kernel", (int)c->pid);
 	on_death(k, c->pid, SIGKILL);
 }
@@ -547,10 +549,10 @@ static void clean_up(struct keeper *k)
 		vx_mounting_detach(&k->mounted);
 	for (struct vx_child *c = &k->now; c; c = c == &k->now ? &k->next : NULL)
 		if (c->pid) {
-			vx_child_end(c);
+			k->held_up |= !vx_child_end(c);
 			vx_child_done(c);
 		}
-	if (k->is_mounted)
+	if (k->is_mounted && k->held_up)
 		answer_for_the_dead(k);
 	vx_mounting_free(&k->mounted);
 	vx_backings_free(&k->backings);

@@ -170,14 +170,13 @@ bool vx_child_is_dead(const struct vx_child *c)
 	return end && !strncmp(end, ") Z", 3);
 }
 
-void vx_child_end(struct vx_child *c)
+bool vx_child_end(struct vx_child *c)
 {
 	VX_AUTO_CLOSE int whole = pidfd_open(c->pid, 0);
 	struct pollfd p = {.fd = whole, .events = POLLIN};
 
 	vx_child_kill(c);
-	if (whole < 0 || poll(&p, 1, KILL_MS) > 0)
-		waitpid(c->pid, NULL, 0);
+	return (whole < 0 || poll(&p, 1, KILL_MS) > 0) && waitpid(c->pid, NULL, 0) == c->pid;
 }
 
 void vx_child_done(struct vx_child *c)

@@ -49,8 +49,8 @@ void vx_child_kill(struct vx_child *c);
 /* True: none of its threads will run again, though one may be held up in the kernel. To be asked of one that is to end.
  */
 bool vx_child_is_dead(const struct vx_child *c);
-/* Kills it, and waits for a while until it is gone. */
-void vx_child_end(struct vx_child *c);
+/* Kills it, and waits for a while. False: the kernel has not let go of it. */
+bool vx_child_end(struct vx_child *c);
 /* After its death. */
 void vx_child_done(struct vx_child *c);
 

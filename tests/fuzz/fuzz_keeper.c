@@ -172,9 +172,10 @@ bool vx_child_is_dead(const struct vx_child *c)
 	return !child[c->pid - 1].alive;
 }
 
-void vx_child_end(struct vx_child *c)
+bool vx_child_end(struct vx_child *c)
 {
 	die(c->pid - 1, SIGKILL);
+	return !child[c->pid - 1].stuck;
 }
 
 int vx_mounting_check(const char *mountpoint, struct vx_err *e)
