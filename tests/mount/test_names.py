@@ -60,6 +60,19 @@ def test_looking_fetches_nothing(t):
     equal(d.counts()["total"], before, "requests")
 
 
+def test_names_are_remembered(t):
+    """What a name means never changes: the kernel asks once, also for names that are none."""
+    m = t.mount(t.volume(**VOLUME))
+    there, absent = m.file("-75-0_3-10_0-5.raw"), m.file("-75-0_3-10_0-99.raw")
+    os.stat(there)
+    fails(errno.ENOENT, os.stat, absent)
+    before = m.stats("fuse.lookups")
+    for _ in range(50):
+        os.stat(there)
+        fails(errno.ENOENT, os.stat, absent)
+    assert m.stats("fuse.lookups") - before < 10, "the kernel asks for names again"
+
+
 def test_directories(t):
     m = t.mount(t.volume(**VOLUME))
     volume = os.path.join(m.path, "v")

@@ -21,7 +21,8 @@ def info(m, *path):
 def whole(m, *path):
     """all.raw as an array, (channel,) z, y, x."""
     i = info(m, *path)
-    return np.frombuffer(read_file(os.path.join(m.path, *path, "all.raw")), i["dtype"]).reshape(i["numpy_shape"])
+    data = read_file(os.path.join(m.path, *path, "all.raw"), 97)  # each such piece is found by itself
+    return np.frombuffer(data, i["dtype"]).reshape(i["numpy_shape"])
 
 
 def check(m, data, *path):
@@ -268,6 +269,21 @@ def test_axes_in_any_order(t):
         m = t.mount("zarr://%s/%s" % (top, order))
         equal(info(m, "v")["channels"], 2)
         check(m, data, "v")
+
+
+def test_channels_apart(t):
+    """Chunks of two channels: whoever reads one channel asks for its chunks alone."""
+    top = t.name("top")
+    data = arrays.numbers((7, 5, 6, 7), "uint16")
+    arrays.zarr3(top, "", data, (2, 3, 4, 5), names=list("czyx"))
+    check(t.mount(top), data, "v")
+    d = t.faultd(top)
+    m = t.mount(d.url.replace("precomputed://", ""), "eager=0")
+    fd = os.open(os.path.join(m.path, "v", "all.raw"), os.O_RDONLY)
+    equal(os.pread(fd, 14, 5 * 420 + 28), data[5, 0, 2].tobytes(), "a row of the sixth channel")
+    os.close(fd)
+    m.until_idle()
+    equal(set(d.chunk_requests()) - {"/zarr.json"}, {"/c/2/0/0/0", "/c/2/0/0/1"}, "requests")
 
 
 def test_scales_that_cannot_be_read(t):

@@ -306,6 +306,30 @@ START_TEST(source_until_ready)
 }
 END_TEST
 
+/* Found by its place in the table of boxes, which it shares with another volume's. */
+START_TEST(same_box_of_two_volumes)
+{
+	struct vx_box b = {0};
+	bool found = false;
+
+	start(&(struct vxr_opts){.threads = 1});
+	for (int64_t i = 0; i < 64 * 44 * 40 && !found; i++) {
+		uint64_t hash[2];
+
+		b = vxr_box(i % 64, i % 64 + 1, 16 + i / 64 % 44, 17 + i / 64 % 44, i / 64 / 44, i / 64 / 44 + 1);
+		for (unsigned k = 0; k < 2; k++)
+			hash[k] = vx_hash_add(vx_box_hash(&b), vx_source_space(r.src[2 * k], 0)) % VX_BOX_BUCKETS;
+		found = hash[0] == hash[1];
+	}
+	ck_assert(found);
+	for (int again = 0; again < 2; again++) {
+		ck_assert_int_eq(vxr_open_once(&r, 0, &b, NULL), 0);
+		ck_assert_int_eq(vxr_open_once(&r, 2, &b, NULL), 0);
+	}
+	vxr_end(&r);
+}
+END_TEST
+
 START_TEST(many_chunks)
 {
 	struct vxr_volume fine = {.content = {.kind = VG_INDEX, .seed = 9},
@@ -494,6 +518,7 @@ int main(void)
 	tcase_add_test(t, kept_chunks);
 	tcase_add_test(t, cut_from_other_boxes);
 	tcase_add_loop_test(t, source_until_ready, 0, 2);
+	tcase_add_test(t, same_box_of_two_volumes);
 	tcase_add_loop_test(t, many_chunks, 0, 2);
 	tcase_add_test(t, too_large);
 	tcase_add_test(t, no_space);
