@@ -403,6 +403,7 @@ def test_killed_daemons(t):
     urls = ["%s?round=%d" % (f.url, i) for i in range(t.scaled(10, 3))]  # to each its own entries
     for url in urls:
         m = t.mount(url, cached(t, d, "diskcache_size=1M"), volume=v)
+        written(m)  # the document
         server, before = m.stats("server.pid"), set(entries(d))
         c = t.client(read_in_vain, m.file(v.bounds()))
         t.until(lambda: set(entries(d)) - before, "an entry of a chunk")
