@@ -234,12 +234,12 @@ void *vx_loop_run(void *fetcher)
 		if (quit)
 			cancel_all(f);
 		vx_flight_wake(f);
-		vx_flight_watch(f);
 		collect(f);
 		do {
 			vx_flight_start(f);
 			run_curl_timers(f);
 		} while (collect(f));
+		vx_flight_watch(f); /* also what has just begun */
 		if (complete_finished(f))
 			continue;
 		if (quit && close_inbox(f))

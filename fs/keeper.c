@@ -51,7 +51,8 @@ struct keeper {
 	uint64_t end_by_ns, drain_by_ns, prepare_by_ns; /* 0: not under way */
 	uint64_t asked_ns, heard_ns;                    /* whether the server that serves is alive */
 	bool is_mounted, served, ending, done;
-	bool held_up; /* a server is counted as dead of which the kernel has not let go */
+	bool upgrade_due; /* as soon as the server serves */
+	bool held_up;     /* a server is counted as dead of which the kernel has not let go */
 	int status;
 };
 
@@ -141,6 +142,7 @@ static void give_up(struct keeper *k, int status, const struct vx_err *e)
 /* ---- news ---- */
 
 static void take_over(struct keeper *k);
+static void begin_upgrade(struct keeper *k);
 
 static void send_start(struct keeper *k)
 {
@@ -190,6 +192,8 @@ static void on_serving(struct keeper *k, struct vx_child *c)
 	k->asked_ns = k->heard_ns = c->served_since_ns;
 	vx_mounting_tune(&k->mounted);
 	report_success(k);
+	if (k->upgrade_due)
+		begin_upgrade(k);
 }
 
 static void on_unmounted(struct keeper *k)
@@ -399,6 +403,9 @@ static void begin_upgrade(struct keeper *k)
 {
 	struct vx_err e;
 
+	k->upgrade_due = k->now.pid && !k->now.serving && !k->next.pid && !k->ending;
+	if (k->upgrade_due)
+		return;
 	if (!k->now.serving || k->next.pid || k->ending) {
 		vx_log(VX_LOG_WARN, "no server can take over now");
 		return;

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import subprocess
 
 from kit import equal, fails, needs, read_file
@@ -188,6 +189,22 @@ def test_tls(t):
         check_volume(m)
         m.unmount()
         del t.env[variable]
+
+
+@needs("openssl")
+def test_redirected_to_tls(t):
+    """As servers are that have moved to it."""
+    home(t)
+    v = t.volume(**VOLUME)
+    ca, server = certificates(t)
+    n = t.nginx(v.path, tls=server)
+    t.env["CURL_CA_BUNDLE"] = ca
+    m, d = t.mount_http(v)
+    chunks = [os.path.relpath(os.path.join(f, name), v.path) for f, _, names in os.walk(v.path) for name in names
+              if name[0].isdigit() or name[0] == "-"]
+    d.rules(*({"match": "/%s$" % re.escape(c), "do": "redirect", "to": "%s/%s" % (n.url, c)} for c in chunks))
+    check_volume(m)
+    assert len(n.requests()) >= len(chunks), n.requests()
 
 
 @needs("openssl")

@@ -130,6 +130,7 @@ START_TEST(a_straggler_gets_a_second_request)
 	uint64_t hedges, won, retries;
 
 	opts.hedge = true;
+	opts.connect_ms = 3600000; /* no timer of another kind is to wake the loop */
 	renew_fetcher();
 	for (int i = 0; i < 40; i++)
 		expect("5", 5);
@@ -150,6 +151,7 @@ START_TEST(the_first_request_may_still_win)
 	uint64_t won, errors = vx_ledger.store_errors;
 
 	opts.hedge = true;
+	opts.connect_ms = 3600000; /* no timer of another kind is to wake the loop */
 	renew_fetcher();
 	for (int i = 0; i < 40; i++)
 		expect("5", 5);
@@ -169,6 +171,7 @@ START_TEST(both_may_fail_or_be_cancelled)
 	struct wish *w;
 
 	opts.hedge = true;
+	opts.connect_ms = 3600000; /* no timer of another kind is to wake the loop */
 	opts.tries = 1;
 	renew_fetcher();
 	for (int i = 0; i < 80; i++)
