@@ -368,13 +368,28 @@ def test_refused_upgrade(t):
     m.check(box(2))
 
 
+def stop_server(t, m):
+    """A process is not stopped as soon as it is told to."""
+    pid = server_of(m)
+
+    def stopped():
+        for task in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/stat" % (pid, task)) as f:
+                if f.read().rsplit(")", 1)[1].split()[0] != "T":
+                    return False
+        return True
+    os.kill(pid, signal.SIGSTOP)
+    t.until(stopped, "all threads are stopped")
+    return pid
+
+
 @takes(200)
 def test_stopped_server(t):
     """A server that says nothing any more is taken for dead."""
     v = t.volume(**VOLUME)
     m = t.mount(v, "timeout=1")
     m.check(box(1))
-    os.kill(server_of(m), signal.SIGSTOP)
+    stop_server(t, m)
     m.check(box(2))
     equal(m.stats("server.starts"), 2)
     m.check(box(1))
@@ -385,8 +400,7 @@ def test_unmounted_while_dead(t):
     """umount works whatever the server is doing, or whether there is one."""
     v = t.volume(**VOLUME)
     m = t.mount(v)
-    server = server_of(m)
-    os.kill(server, signal.SIGSTOP)
+    server = stop_server(t, m)
     equal(umount(m.path, MNT_DETACH), 0)
     os.kill(server, signal.SIGKILL)
     m.finish()
