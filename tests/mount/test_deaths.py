@@ -12,7 +12,7 @@ import time
 
 from kit import equal, fails, needs, read_file, takes
 from supervise import MNT_DETACH, process_table, umount
-from test_crash import VOLUME, box, kill_server, server_of
+from test_crash import box, kill_server, server_of, stop_server, VOLUME
 from volumes import box_name
 
 PACKED = dict(size=(256, 128, 64), chunk=(32, 32, 32), dtype="uint16", kind="grey", pack="gzip")
@@ -159,8 +159,8 @@ def test_stopped_server(t):
     m = t.mount(v)
     m.check(box(1))
     fd = os.open(m.file(box(1)), os.O_RDONLY)
-    server, passthrough = server_of(m), m.passthrough()
-    os.kill(server, signal.SIGSTOP)
+    passthrough = m.passthrough()
+    server = stop_server(t, m)
     c = t.client(read_file, m.file(box(2)))
     if passthrough:
         equal(t.client(os.pread, fd, 100, 50, keep=[fd]).result(), v.bytes(box(1))[50:150])
