@@ -74,8 +74,7 @@ class Stage:
             signal.signal(s, signal.SIG_IGN)
         while self.open:
             with contextlib.suppress(Exception):
-                self.open[-1].stop()
-            self.open = self.open[:-1]
+                self.open.pop().stop()
         if not any(self.dir in line for line in open("/proc/self/mountinfo", encoding="utf-8")):
             shutil.rmtree(self.dir, ignore_errors=True)
 
