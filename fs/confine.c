@@ -118,17 +118,26 @@ static int find_needs(struct needs *k, const struct vx_options *o, int list)
 
 /* ---- what the mount would hide ---- */
 
+static char *parent_of(const char *path)
+{
+	size_t len = strlen(path);
+
+	while (len > 1 && path[len - 1] == '/')
+		len--;
+	while (len > 0 && path[len - 1] != '/')
+		len--;
+	return len ? strndup(path, len) : strdup(".");
+}
+
 /* Of the path, or of the folder that it is to be made in. */
 static char *real_path(const char *path)
 {
 	VX_AUTO_FREE char *folder = NULL;
 	char *real = realpath(path, NULL);
-	const char *slash = strrchr(path, '/');
 
-	if (real || !slash || slash == path)
-		return real;
-	folder = strndup(path, (size_t)(slash - path));
-	return folder ? realpath(folder, NULL) : NULL;
+	if (!real && (folder = parent_of(path)))
+		real = realpath(folder, NULL);
+	return real;
 }
 
 static bool is_below(const char *path, const char *top)
@@ -206,17 +215,6 @@ static int give_cache(const char *path, const struct vx_identity *id, struct vx_
 	else if (fd >= 0)
 		close(fd);
 	return r;
-}
-
-static char *parent_of(const char *path)
-{
-	size_t len = strlen(path);
-
-	while (len > 1 && path[len - 1] == '/')
-		len--;
-	while (len > 0 && path[len - 1] != '/')
-		len--;
-	return len ? strndup(path, len) : strdup(".");
 }
 
 static int choose_identity(struct vx_identity *ret, const struct vx_options *o, const struct needs *k, struct vx_err *e)

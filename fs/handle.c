@@ -277,7 +277,7 @@ uint64_t vx_handles_put(struct vx_handles *h, void *p, void (*destroy)(void *p))
 	return fh;
 }
 
-static void *known(struct vx_handles *h, uint64_t fh)
+void *vx_handles_get(struct vx_handles *h, uint64_t fh)
 {
 	struct other *o;
 	void *p;
@@ -289,15 +289,10 @@ static void *known(struct vx_handles *h, uint64_t fh)
 	return p;
 }
 
-void *vx_handles_get(struct vx_handles *h, uint64_t fh)
-{
-	return known(h, fh);
-}
-
 void *vx_handles_get_or(struct vx_handles *h, uint64_t fh, void *(*make)(void *ctx), void *ctx,
 			void (*destroy)(void *p))
 {
-	void *p = known(h, fh), *made = !p && make ? make(ctx) : NULL; /* which may take its time */
+	void *p = vx_handles_get(h, fh), *made = !p && make ? make(ctx) : NULL; /* which may take its time */
 	struct other *o;
 
 	if (!made)

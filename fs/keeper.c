@@ -403,10 +403,10 @@ static void begin_upgrade(struct keeper *k)
 {
 	struct vx_err e;
 
-	k->upgrade_due = k->now.pid && !k->now.serving && !k->next.pid && !k->ending;
+	k->upgrade_due = !k->now.serving && !k->next.pid && !k->ending;
 	if (k->upgrade_due)
 		return;
-	if (!k->now.serving || k->next.pid || k->ending) {
+	if (k->next.pid || k->ending) {
 		vx_log(VX_LOG_WARN, "no server can take over now");
 		return;
 	}

@@ -4,7 +4,7 @@
  *
  * Plain mutexes have no rank. Innermost, with nothing locked under them: arena/table (free slots), fs/broker (a
  * question, until the keeper has answered), fs/session (the state of its threads), fs/lazy (what a reader does),
- * fetch/account (the last digest). Outside the whole table: fs/handle, under which stats.json may be made anew.
+ * fs/handle (what handles stand for), fetch/account (the last digest).
  */
 #ifndef VX_BASE_LOCK_H
 #define VX_BASE_LOCK_H

@@ -14,6 +14,7 @@
 #include "fs/passthrough.h"
 #include "fs/proto.h"
 #include "fs/spawn.h"
+#include "fuzz_story.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -43,12 +44,6 @@ static int children;
 static bool gone, mounted;
 static unsigned registered;
 static int arena_dir = -1, next_id;
-
-static void must(bool true_)
-{
-	if (!true_)
-		abort();
-}
 
 /* ---- what is played ---- */
 
@@ -281,19 +276,6 @@ static void settle(struct keeper *k)
 }
 
 /* ---- what happens ---- */
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
-static uint8_t take(struct input *in)
-{
-	if (!in->left)
-		return 0;
-	in->left--;
-	return *in->p++;
-}
 
 /* The latest servers, of which two may be alive. */
 static int some_child(struct input *in)

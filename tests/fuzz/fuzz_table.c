@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "fs/handle.h"
 #include "fs/node.h"
+#include "fuzz_story.h"
 #include "sched/cache_impl.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -18,25 +19,6 @@ static int arena_dir = -1;
 static struct vx_pool *pool;
 static struct vx_volume *volume;
 static struct vx_source source;
-
-static void must(bool true_)
-{
-	if (!true_)
-		abort();
-}
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
-static uint8_t take(struct input *in)
-{
-	if (!in->left)
-		return 0;
-	in->left--;
-	return *in->p++;
-}
 
 static void take_bytes(struct input *in, void *to, size_t len)
 {

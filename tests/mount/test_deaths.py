@@ -136,6 +136,17 @@ def test_ended_while_dead(t):
         assert not m.is_mounted()
 
 
+def test_upgrade_asked_while_nobody_serves(t):
+    """It is begun as soon as somebody does."""
+    m = t.mount(t.volume(**VOLUME))
+    dead = server_of(m)
+    os.kill(dead, signal.SIGKILL)
+    t.until(lambda: dead not in process_table(), "the server is gone")
+    os.kill(m.pid, signal.SIGHUP)
+    m.until_stats("server.starts", 3)
+    m.check(box(1))
+
+
 def test_waiters_when_all_ends(t):
     """Who waits when the mount is ended while no server lives hears of it."""
     v = t.volume(**VOLUME)
