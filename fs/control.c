@@ -84,11 +84,14 @@ static void add_engine(struct vx_fs *fs, json_t *root)
 	json_t *workers = json_array();
 	unsigned active, waiting;
 
+	put(root, "queue", "lazy", fs->lazy_work); /* first: what these ask of the engine is in its numbers */
 	vx_engine_stats(fs->engine, &s);
 	vx_fetcher_depth(fs->fetcher, &active, &waiting);
 	put(root, "queue", "foreground", s.queued[VX_PRIO_FOREGROUND]);
 	put(root, "queue", "prefetch", s.queued[VX_PRIO_PREFETCH]);
 	put(root, "queue", "arrived", s.arrived);
+	put(root, "queue", "calls", s.calls);
+	put(root, "queue", "running", s.running);
 	put(root, "queue", "inflight", s.inflight);
 	put(root, "queue", "inflight_bytes", s.inflight_bytes);
 	put(root, "queue", "transfers_active", active);

@@ -53,12 +53,25 @@ struct vx_lazy *vx_lazy_open(struct vx_fs *fs, const struct vx_view *v)
 	return z;
 }
 
+/* While something is done for the file. */
+static void hold(struct vx_lazy *z)
+{
+	z->fs->lazy_work++;
+	z->refs++;
+}
+
 static void unref(struct vx_lazy *z)
 {
 	if (--z->refs)
 		return;
 	pthread_mutex_destroy(&z->mtx);
 	free(z);
+}
+
+static void drop(struct vx_lazy *z)
+{
+	z->fs->lazy_work--;
+	unref(z);
 }
 
 void vx_lazy_close(struct vx_lazy *z)
@@ -96,7 +109,7 @@ static void read_free(struct vx_pending *p)
 	struct lazy_read *r = vx_container_of(p, struct lazy_read, pending);
 
 	vx_buf_put(r->buf);
-	unref(r->file);
+	drop(r->file);
 	free(r);
 }
 
@@ -130,7 +143,7 @@ static void ahead_done(struct vx_job *j, const struct vx_err *e)
 
 	(void)e; /* whoever really reads there will hear of it */
 	a->file->ahead_busy = false;
-	unref(a->file);
+	drop(a->file);
 	free(a);
 }
 
@@ -145,7 +158,7 @@ static void fetch_ahead(struct vx_lazy *z, uint32_t client, uint64_t lo, uint64_
 		z->ahead_busy = false;
 		return;
 	}
-	z->refs++;
+	hold(z);
 	a->file = z;
 	a->job.client = client;
 	a->job.prio = VX_PRIO_PREFETCH;
@@ -178,7 +191,7 @@ static struct lazy_read *read_new(struct vx_lazy *z, fuse_ino_t ino, size_t size
 		free(r);
 		return NULL;
 	}
-	z->refs++;
+	hold(z);
 	r->file = z;
 	r->pending.ino = ino;
 	r->pending.view = &z->view;
@@ -206,7 +219,7 @@ void vx_lazy_read(struct vx_lazy *z, fuse_req_t req, fuse_ino_t ino, size_t size
 		return;
 	}
 	ahead = look_ahead(z, off, size, &lo, &hi);
-	z->refs++; /* the read may end, and its file with it, before the fetch-ahead is sent */
+	hold(z); /* the read may end, and its file with it, before the fetch-ahead is sent */
 	r = read_new(z, ino, size, off);
 	if (!r) {
 		fuse_reply_err(req, ENOMEM);
@@ -219,5 +232,5 @@ void vx_lazy_read(struct vx_lazy *z, fuse_req_t req, fuse_ino_t ino, size_t size
 	}
 	if (r && ahead)
 		fetch_ahead(z, client, lo, hi);
-	unref(z);
+	drop(z);
 }

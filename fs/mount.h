@@ -44,7 +44,8 @@ struct vx_fs {
 	gid_t gid;
 	/* --- any thread ----------------------------------------------------------------------------------------------
 	 */
-	_Atomic uint32_t refused; /* programs that were to take over and cannot */
+	_Atomic uint32_t refused;   /* programs that were to take over and cannot */
+	_Atomic uint64_t lazy_work; /* reads of lazy files and fetches ahead of them, under way */
 	/* --- guards itself ------------------------------------------------------------------------------------------
 	 */
 	struct vx_pendings pending;

@@ -88,9 +88,10 @@ struct vx_worker_stats {
 	bool busy;
 	uint64_t tasks, favourites, bytes;
 };
+/* Of one instant: when all but `workers` is 0, nothing is under way. */
 struct vx_engine_stats {
-	uint64_t queued[VX_PRIO_COUNT], arrived, inflight, inflight_bytes;
-	unsigned workers;
+	uint64_t queued[VX_PRIO_COUNT], arrived, inflight, inflight_bytes, calls;
+	unsigned running, workers; /* workers at something, and all */
 };
 void vx_engine_stats(struct vx_engine *g, struct vx_engine_stats *ret);
 void vx_engine_worker_stats(struct vx_engine *g, unsigned worker, struct vx_worker_stats *ret);

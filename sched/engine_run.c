@@ -101,7 +101,6 @@ static bool pick_locked(struct vx_engine *g, struct vx_worker *w, struct picked 
 
 static void run_picked(struct vx_worker *w, struct picked *p)
 {
-	w->busy = true;
 	vx_jobs_end(&p->ended);
 	if (p->call)
 		p->call->run(p->call);
@@ -112,7 +111,6 @@ static void run_picked(struct vx_worker *w, struct picked *p)
 	if (p->finish)
 		vx_task_finish(w, p->finish);
 	w->last_ns = vx_now_ns();
-	w->busy = false;
 }
 
 int vx_engine_worker_self(void)
@@ -135,11 +133,13 @@ static void *worker_main(void *arg)
 	for (;;) {
 		{
 			VX_LOCK_SCOPE(&g->mtx);
+			w->busy = false; /* with the lock: what it takes off a queue is at no instant nowhere */
 			while (!(more = pick_locked(g, w, &p)) && !(g->stopping && g->inflight == 0)) {
 				g->idle++;
 				vx_cond_wait(&g->wake, &g->mtx);
 				g->idle--;
 			}
+			w->busy = more;
 		}
 		if (!more)
 			return NULL;
@@ -269,12 +269,16 @@ uint64_t vx_engine_idle_ns(const struct vx_engine *g)
 void vx_engine_stats(struct vx_engine *g, struct vx_engine_stats *ret)
 {
 	VX_LOCK_SCOPE(&g->mtx);
+	*ret = (struct vx_engine_stats){.workers = g->nworkers};
 	for (int p = 0; p < VX_PRIO_COUNT; p++)
 		ret->queued[p] = g->local.count[p] + g->remote.count[p];
 	ret->arrived = g->arrived.count[VX_PRIO_FOREGROUND] + g->arrived.count[VX_PRIO_PREFETCH];
 	ret->inflight = g->inflight;
 	ret->inflight_bytes = g->inflight_bytes;
-	ret->workers = g->nworkers;
+	for (const struct vx_link *l = g->calls.next; l != &g->calls; l = l->next)
+		ret->calls++;
+	for (unsigned i = 0; i < g->nworkers; i++)
+		ret->running += g->workers[i].busy;
 }
 
 void vx_engine_worker_stats(struct vx_engine *g, unsigned worker, struct vx_worker_stats *ret)

@@ -334,10 +334,7 @@ class Mount:
 
     def until_idle(self):
         """Nothing is being fetched or decoded any more, read-ahead included."""
-        def idle():
-            stats = self.stats()
-            return not any(stats["queue"].values()) and not any(w["busy"] for w in stats["workers"])
-        self.t.until(idle, "idleness")
+        self.t.until(lambda: not any(self.stats()["queue"].values()), "idleness")
 
     def passthrough(self):
         return self.stats("zerocopy.mode") == "passthrough"
