@@ -89,7 +89,7 @@ void vx_task_free_locked(struct vx_engine *g, struct vx_task *t)
 	vx_list_remove(&t->in_table);
 	vx_task_let_go_locked(g, t);
 	vx_buf_put(t->got.body);
-	vx_shard_leave_locked(t);
+	vx_shard_leave_locked(g, t);
 	spare_put(&g->spare_tasks, t);
 }
 

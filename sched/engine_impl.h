@@ -100,7 +100,8 @@ struct vx_engine {
 	struct vx_link calls;
 	struct vx_link ended; /* jobs that ended outside a worker: one will call their done */
 	struct vx_link table[VX_TASK_BUCKETS];
-	struct vx_link objects[VX_OBJECT_BUCKETS]; /* tasks of sharded scales by shard, oldest first */
+	struct vx_link objects[VX_OBJECT_BUCKETS];      /* tasks of sharded scales by shard, oldest first */
+	_Atomic uint32_t index_ends[VX_OBJECT_BUCKETS]; /* how many indexes of theirs are over; read without the lock */
 	struct vx_tq local, remote, arrived;
 	struct vx_spares spare_tasks, spare_parts;
 	unsigned inflight;

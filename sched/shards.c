@@ -3,7 +3,7 @@
  *
  * A waiting task belongs to its index's task: it is on no queue, and whoever finishes the index takes it along. An
  * index leaves the task table only after it is kept, and a chunk looks among kept indexes before it waits; one that
- * came too late for the one and too early for the other makes a new task for the index, which finds it kept.
+ * came too late for the one and too early for the other finds that an index has ended meanwhile, and looks again.
  *
  * An index may be older than the bytes it leads to. What the store says of the object with each answer is compared;
  * when it differs, the indexes are forgotten and the chunk starts again.
@@ -87,13 +87,20 @@ int vx_shard_join_locked(struct vx_engine *g, struct vx_task *t)
 	return 0;
 }
 
-void vx_shard_leave_locked(struct vx_task *t)
+static _Atomic uint32_t *index_ends(struct vx_engine *g, const struct vx_shard_task *x)
+{
+	return &g->index_ends[vx_cell_key_hash(&x->object) % VX_OBJECT_BUCKETS];
+}
+
+void vx_shard_leave_locked(struct vx_engine *g, struct vx_task *t)
 {
 	struct vx_shard_task *x = vx_steal(t->shard);
 
 	if (!x)
 		return;
 	assert(vx_list_empty(&x->waiters));
+	if (x->level != VX_SHARD_CHUNK)
+		++*index_ends(g, x);
 	vx_list_remove(&x->in_object);
 	vx_list_remove(&x->in_waiters);
 	free(x);
@@ -258,8 +265,8 @@ static void wait_at_locked(struct vx_engine *g, struct vx_task *t, struct vx_tas
 	vx_list_push_back(&index->shard->waiters, &t->shard->in_waiters);
 }
 
-/* -ENOMEM leaves the task to the caller. */
-static int wait_locked(struct vx_engine *g, struct vx_task *t, enum step s)
+/* `ends`: index_ends before it was looked up. -ENOMEM leaves the task to the caller. */
+static int wait_locked(struct vx_engine *g, struct vx_task *t, enum step s, uint32_t ends)
 {
 	struct vx_cell_key k = s == NEEDS_LEAF ? leaf_key(t) : root_key(t);
 	struct vx_task *index;
@@ -270,6 +277,10 @@ static int wait_locked(struct vx_engine *g, struct vx_task *t, enum step s)
 		return 0;
 	}
 	index = vx_task_find_locked(g, &k);
+	if (!index && ends != *index_ends(g, t->shard)) { /* perhaps the one it needs, which is kept now */
+		vx_task_requeue_locked(g, t);
+		return 0;
+	}
 	if (!index)
 		index = new_index_locked(g, t, s == NEEDS_LEAF ? VX_SHARD_LEAF : VX_SHARD_ROOT, &k);
 	if (!index)
@@ -289,10 +300,10 @@ void vx_shard_requeue(struct vx_engine *g, struct vx_task *t)
 		vx_task_free_locked(g, t);
 }
 
-static bool wait_for_index(struct vx_engine *g, struct vx_task *t, enum step s)
+static bool wait_for_index(struct vx_engine *g, struct vx_task *t, enum step s, uint32_t ends)
 {
 	VX_LOCK_SCOPE(&g->mtx);
-	return wait_locked(g, t, s) == 0;
+	return wait_locked(g, t, s, ends) == 0;
 }
 
 bool vx_shard_locate(struct vx_worker *w, struct vx_task *t)
@@ -300,12 +311,13 @@ bool vx_shard_locate(struct vx_worker *w, struct vx_task *t)
 	struct vx_engine *g = w->engine;
 	struct vx_err e = {0};
 	enum step s = LOCATED;
+	uint32_t ends = *index_ends(g, t->shard);
 
 	if (t->shard->located)
 		return true;
 	s = look_up(g, t, &e);
 	if (s == NEEDS_ROOT || s == NEEDS_LEAF) {
-		if (wait_for_index(g, t, s))
+		if (wait_for_index(g, t, s, ends))
 			return false;
 		vx_no_memory(&e);
 		s = FAILED;
@@ -446,7 +458,7 @@ static void queue_ready_locked(struct vx_engine *g, struct vx_link *ready)
 	}
 }
 
-static void queue_waiters(struct vx_worker *w, struct vx_link *ready, struct vx_link *need_leaf)
+static void queue_waiters(struct vx_worker *w, struct vx_link *ready, struct vx_link *need_leaf, uint32_t ends)
 {
 	struct vx_engine *g = w->engine;
 	struct vx_link failed;
@@ -460,7 +472,7 @@ static void queue_waiters(struct vx_worker *w, struct vx_link *ready, struct vx_
 		while (!vx_list_empty(need_leaf)) {
 			struct vx_task *t = pop_waiter(need_leaf);
 
-			if (wait_locked(g, t, NEEDS_LEAF) < 0)
+			if (wait_locked(g, t, NEEDS_LEAF, ends) < 0)
 				vx_list_push_back(&failed, &t->shard->in_waiters);
 		}
 	}
@@ -475,6 +487,7 @@ static void release_waiters(struct vx_worker *w, struct vx_task *t, const struct
 	struct vx_engine *g = w->engine;
 	enum vx_shard_level level = t->shard->level;
 	struct vx_link waiters, ready, need_leaf;
+	uint32_t ends;
 	bool over;
 
 	vx_list_init(&waiters);
@@ -490,13 +503,14 @@ static void release_waiters(struct vx_worker *w, struct vx_task *t, const struct
 				x->index = NULL;
 				x->task->state = VX_TASK_RUNNING;
 			}
+			ends = *index_ends(g, t->shard);
 			over = vx_list_empty(&waiters);
 			if (over)
 				vx_task_free_locked(g, t);
 		}
 		while (!vx_list_empty(&waiters))
 			go_on(w, pop_waiter(&waiters), level, o, &ready, &need_leaf);
-		queue_waiters(w, &ready, &need_leaf);
+		queue_waiters(w, &ready, &need_leaf, ends);
 	} while (!over);
 }
 

@@ -46,7 +46,7 @@ struct vx_shard_task {
 
 /* ---- for engine.c; the engine's lock held ---- */
 int vx_shard_join_locked(struct vx_engine *g, struct vx_task *t); /* a new chunk's task; -ENOMEM */
-void vx_shard_leave_locked(struct vx_task *t);
+void vx_shard_leave_locked(struct vx_engine *g, struct vx_task *t);
 /* An index that could not go on: who waits for it fails. */
 void vx_shard_fail_waiters_locked(struct vx_engine *g, struct vx_task *t, const struct vx_err *e);
 
