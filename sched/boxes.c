@@ -30,9 +30,18 @@ struct vx_boxes {
 	pthread_cond_t wake;
 	bool stopping, started;
 	uint64_t sleeps_until; /* 0: it is awake */
+	bool missed;           /* something became due while it was: it sleeps no longer than GRACE_NS */
 	pthread_t thread;
 	_Atomic unsigned scheduling; /* opens between the lock and the engine */
 };
+
+/* A box is due at some time: nothing else wakes vx-space for it. True: it is to be signalled, the lock held or not. */
+static bool must_wake_locked(struct vx_boxes *x, uint64_t due)
+{
+	if (!x->sleeps_until)
+		x->missed = true;
+	return x->sleeps_until > due;
+}
 
 /* ---- answering ---- */
 
@@ -114,18 +123,19 @@ static void filled(struct vx_job *j, const struct vx_err *e)
 	struct fill *f = vx_container_of(j, struct fill, job);
 	struct vx_boxes *x = f->boxes;
 	struct vx_cbox *b = j->into;
-	bool late = b->bytes <= UNMAP_LATE_MAX;
+	bool wake;
 
-	if (!e->code && !late)
+	if (!e->code && b->bytes > UNMAP_LATE_MAX)
 		vx_cache_fill_unmap(x->cache, b);
 	vx_lock(x->mtx);
 	if (e->code) {
 		fail_locked_then_unlock(x, b, e);
 	} else {
 		vx_cache_fill_ready_locked(x->cache, b);
+		wake = !vx_list_empty(&b->in_undo) && must_wake_locked(x, b->undo_ns);
 		hand_over_locked_then_unlock(x, b);
-		if (late) /* the box may be gone by now */
-			vx_cache_fill_unmap_late(x->cache, j->src, j->mip, &j->want[0].box);
+		if (wake)
+			pthread_cond_signal(&x->wake);
 	}
 	free(f);
 }
@@ -318,6 +328,9 @@ static void sleep_locked(struct vx_boxes *x, uint64_t next)
 {
 	if (!vx_list_empty(&x->starving))
 		next = vx_min_u64(next, vx_now_ns() + STARVING_LOOK_NS);
+	if (x->missed)
+		next = vx_min_u64(next, vx_now_ns() + GRACE_NS);
+	x->missed = false;
 	x->sleeps_until = next;
 	if (next == UINT64_MAX)
 		vx_cond_wait(&x->wake, x->mtx);
@@ -344,6 +357,7 @@ static void *keeper_main(void *arg)
 			stopping = x->stopping;
 		}
 		next = vx_cache_probe(x->cache, starving ? UINT_MAX : 0);
+		next = vx_min_u64(next, vx_cache_unmap_late(x->cache));
 		if (next == UINT64_MAX && !quiet)
 			next = vx_now_ns() + GRACE_NS;
 		quiet = next == UINT64_MAX || !quiet;
@@ -512,6 +526,6 @@ void vx_boxes_close(struct vx_boxes *x, struct vx_cbox *b)
 {
 	VX_LOCK_SCOPE(x->mtx);
 	vx_cache_closed_locked(x->cache, b);
-	if ((b->suspect && x->sleeps_until > b->probe_ns) || !vx_list_empty(&x->starving))
+	if ((b->suspect && must_wake_locked(x, b->probe_ns)) || !vx_list_empty(&x->starving))
 		pthread_cond_signal(&x->wake);
 }

@@ -32,6 +32,7 @@ int vx_cache_new(struct vx_cache **ret, uint64_t limit, struct vx_pool *pool, st
 	for (unsigned i = 0; i < VX_KEPT_BUCKETS; i++)
 		vx_list_init(&c->kept[i]);
 	vx_list_init(&c->suspects);
+	vx_list_init(&c->undo);
 	r = vx_index_new(&c->index);
 	if (r == 0 && !c->arena)
 		r = vx_arena_new(&c->arena, limit, e);
@@ -106,6 +107,7 @@ struct vx_cbox *vx_cache_add_locked(struct vx_cache *c, struct vx_source *src, u
 	b->place.box = *box;
 	vx_list_init(&b->waiters);
 	vx_list_init(&b->in_suspects);
+	vx_list_init(&b->in_undo);
 	vx_list_init(&b->in_starving);
 	vx_list_init(&b->item.link);
 	vx_list_push_back(&c->boxes[b->item.hash % VX_BOX_BUCKETS], &b->in_table);
@@ -207,21 +209,6 @@ static void end_fill_locked(struct vx_cbox *b)
 	b->landed = NULL;
 }
 
-void vx_cache_fill_unmap(struct vx_cache *c, struct vx_cbox *b)
-{
-	void *map = NULL;
-
-	{
-		VX_LOCK_SCOPE(&c->mtx);
-		if (b->map_users == 1) {
-			map = vx_steal(b->map);
-			b->map_writable = false;
-		}
-	}
-	if (map)
-		vx_object_unmap(&b->object, map);
-}
-
 void vx_box_make_ready_locked(struct vx_cache *c, struct vx_cbox *b, bool pinned)
 {
 	b->state = VX_BOX_READY;
@@ -235,24 +222,15 @@ void vx_box_suspect_locked(struct vx_cache *c, struct vx_cbox *b)
 	suspect_until_locked(c, b, PROBE_FIRST_NS);
 }
 
-void vx_cache_fill_unmap_late(struct vx_cache *c, const struct vx_source *src, unsigned mip, const struct vx_box *box)
-{
-	VX_LOCK_SCOPE(&c->mtx);
-	struct vx_cbox *b = vx_cache_find_locked(c, src, mip, box);
-
-	if (b && b->state == VX_BOX_READY && b->map_writable && !b->map_users)
-		vx_box_drop_map_locked(c, b);
-}
-
 void vx_cache_fill_ready_locked(struct vx_cache *c, struct vx_cbox *b)
 {
 	vx_assert_held(&c->mtx);
 	assert(b->state == VX_BOX_FILLING && b->map_users > 0);
 	end_fill_locked(b);
 	b->map_users--; /* no longer ours; others may be copying out of it */
-	if (b->map && !b->map_users)
-		c->idle_maps++; /* whoever comes first undoes it: fill_unmap_late, a copier or eviction */
 	vx_box_make_ready_locked(c, b, b->map_users > 0);
+	if (b->map && !b->map_users)
+		vx_box_map_is_idle_locked(c, b);
 	vx_box_record_locked(c, b);
 }
 

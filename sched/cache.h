@@ -32,10 +32,12 @@ struct vx_cbox {
 	/* --- under the cache's lock ---------------------------------------------------------------------------- */
 	struct vx_link in_table;
 	enum vx_box_state state;
-	uint32_t opens;     /* OPENs answered or about to be, minus RELEASEs */
-	uint32_t map_users; /* threads that copy from `map`, and opens that are served from it */
-	void *map;          /* the box in this process, or NULL */
-	bool map_writable;  /* the fill's own: not kept for later */
+	uint32_t opens;         /* OPENs answered or about to be, minus RELEASEs */
+	uint32_t map_users;     /* threads that copy from `map`, and opens that are served from it */
+	void *map;              /* the box in this process, or NULL */
+	bool map_writable;      /* the fill's own: not kept for later */
+	struct vx_link in_undo; /* READY, with an idle map that is writable still: to be undone at undo_ns */
+	uint64_t undo_ns;
 	struct vx_object object;
 	uint32_t slot; /* READY or DYING: in the table that outlives the server */
 	bool indexed;
@@ -113,10 +115,11 @@ int vx_cache_share_locked(struct vx_cache *c, struct vx_cbox *b, struct vx_err *
 /* Takes the object and its writable map (on success only); parts that land may serve as a source from now on. */
 int vx_cache_fill_begin_locked(struct vx_cache *c, struct vx_cbox *b, const struct vx_object *object, void *map);
 /* Every writer is done: lets go of the writable map, so that a stray write would fault instead of corrupting. Where
- * others still copy out of it, the last of them does. Small boxes may have it undone after they are READY and their
- * openers answered, by name: the box may be gone then. */
+ * others still copy out of it, the last of them does. Small boxes go without: theirs is undone by unmap_late, some
+ * time after they are READY, because it would cost their openers more than the memory costs. */
 void vx_cache_fill_unmap(struct vx_cache *c, struct vx_cbox *b);
-void vx_cache_fill_unmap_late(struct vx_cache *c, const struct vx_source *src, unsigned mip, const struct vx_box *box);
+/* Undoes what is due. Returns when to call again (vx_now_ns clock; UINT64_MAX: no need). */
+uint64_t vx_cache_unmap_late(struct vx_cache *c);
 void vx_cache_fill_ready_locked(struct vx_cache *c, struct vx_cbox *b);
 /* Also for fills that never began. The waiters have been taken off; `b` is gone afterwards. */
 void vx_cache_fill_failed_locked(struct vx_cache *c, struct vx_cbox *b);

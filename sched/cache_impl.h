@@ -34,7 +34,8 @@ struct vx_cache {
 	struct vx_link boxes[VX_BOX_BUCKETS];
 	struct vx_link kept[VX_KEPT_BUCKETS];
 	struct vx_link suspects;
-	unsigned idle_maps; /* maps held without users, for the next copy */
+	struct vx_link undo; /* boxes by undo_ns */
+	unsigned idle_maps;  /* maps held without users: for the next copy, or not undone yet */
 	struct vx_cache_stats stats;
 	struct vx_cbox **by_slot; /* of the table */
 	uint32_t slots;
@@ -56,5 +57,8 @@ void vx_box_suspect_locked(struct vx_cache *c, struct vx_cbox *b);
 
 /* cache_map.c: drops the idle map of a box, if any. */
 void vx_box_drop_map_locked(struct vx_cache *c, struct vx_cbox *b);
+/* A box that has just become READY, with a map that nobody uses. If that is the fill's own, who comes first undoes it: a
+ * copier, eviction or unmap_late. */
+void vx_box_map_is_idle_locked(struct vx_cache *c, struct vx_cbox *b);
 
 #endif

@@ -3,11 +3,14 @@
  * A box that is still being filled counts for the chunks that have landed in it, so that two overlapping boxes opened
  * at once fetch nothing twice.
  */
+#include "base/clock.h"
 #include "sched/cache_impl.h"
 
 #include <string.h>
 
 #define IDLE_MAPS_MAX 256 /* the kernel allows 65,530 maps; these are kept only to save the next copier an mmap */
+#define UNDO_MAPS_MAX 4096
+#define UNDO_NS (100 * VX_MS)
 
 void vx_box_drop_map_locked(struct vx_cache *c, struct vx_cbox *b)
 {
@@ -18,13 +21,61 @@ void vx_box_drop_map_locked(struct vx_cache *c, struct vx_cbox *b)
 	vx_object_unmap(&b->object, b->map);
 	b->map = NULL;
 	b->map_writable = false;
+	vx_list_remove(&b->in_undo);
 	c->idle_maps--;
+}
+
+void vx_box_map_is_idle_locked(struct vx_cache *c, struct vx_cbox *b)
+{
+	assert(b->state == VX_BOX_READY && !b->map_users);
+	c->idle_maps++;
+	if (!b->map_writable)
+		return;
+	if (c->idle_maps > UNDO_MAPS_MAX) {
+		vx_box_drop_map_locked(c, b);
+		return;
+	}
+	b->undo_ns = vx_now_ns() + UNDO_NS;
+	vx_list_push_back(&c->undo, &b->in_undo);
+}
+
+uint64_t vx_cache_unmap_late(struct vx_cache *c)
+{
+	uint64_t now = vx_now_ns();
+
+	for (;;) {
+		VX_LOCK_SCOPE(&c->mtx); /* for each anew: some microseconds */
+		struct vx_cbox *b;
+
+		if (vx_list_empty(&c->undo))
+			return UINT64_MAX;
+		b = vx_list_entry(c->undo.next, struct vx_cbox, in_undo);
+		if (b->undo_ns > now)
+			return b->undo_ns;
+		vx_box_drop_map_locked(c, b);
+	}
+}
+
+void vx_cache_fill_unmap(struct vx_cache *c, struct vx_cbox *b)
+{
+	void *map = NULL;
+
+	{
+		VX_LOCK_SCOPE(&c->mtx);
+		if (b->map_users == 1) {
+			map = vx_steal(b->map);
+			b->map_writable = false;
+		}
+	}
+	if (map)
+		vx_object_unmap(&b->object, map);
 }
 
 static void use_map_locked(struct vx_cache *c, struct vx_cbox *b)
 {
 	if (b->map && !b->map_users)
 		c->idle_maps--;
+	vx_list_remove(&b->in_undo);
 	if (!b->map_users++ && b->state == VX_BOX_READY)
 		vx_evict_pin(&c->evict, &b->item);
 }

@@ -95,34 +95,35 @@ int bench_file(const struct bench_args *a)
 	return 0;
 }
 
-/* Boxes on standard input, one after another, on one thread. */
+/* Boxes on standard input, one after another, on one thread; each to a place of its own, for a cache has them all in the
+ * end. count= of them at most. */
 int bench_boxes(const struct bench_args *a)
 {
+	uint64_t count = bench_number(a, "count", 1), bytes;
 	struct file_loop l = {0};
 	struct bench_grid g;
 	char line[256];
-	void *to;
-	bool first = true;
+	uint8_t *to;
 
 	bench_grid_read(a, &g);
 	prepare(&l, &g, 1);
-	to = bench_memory(bench_box_bytes(&g, &g.box)); /* box= is the largest */
+	bytes = bench_box_bytes(&g, &g.box); /* box= is the largest */
+	to = bench_memory(bytes * count);
 	printf("{\"boxes\": [");
-	while (fgets(line, sizeof line, stdin)) {
+	for (uint64_t n = 0; n < count && fgets(line, sizeof line, stdin); n++) {
 		struct bench_cells cells;
 		struct vx_box box;
 		double t0;
 
 		bench_box_read(line, &box);
 		t0 = bench_now();
-		aim(&l, &box, to);
+		aim(&l, &box, to + n * bytes);
 		bench_cells_of(&g, &box, &cells);
 		l.cells = &cells;
 		for (uint64_t i = 0; i < cells.count; i++)
 			one_chunk(&l, 0, i);
-		printf("%s%.9f", first ? "" : ", ", bench_now() - t0);
+		printf("%s%.9f", n ? ", " : "", bench_now() - t0);
 		free(cells.cell);
-		first = false;
 	}
 	printf("]}\n");
 	return 0;
