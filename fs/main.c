@@ -14,6 +14,14 @@
 #include <stdio.h>
 #include <sys/wait.h>
 
+/* What the caller has open, a lock for instance, is none of a daemon's. */
+static void close_all_but(int keep)
+{
+	for (int fd = STDERR_FILENO + 1; fd < keep; fd++)
+		close(fd);
+	close_range((unsigned)keep + 1, ~0u, 0);
+}
+
 /* In the parent: waits for the child's verdict and returns it. In the child: returns -1, *report is the pipe. */
 static int detach(int *report)
 {
@@ -27,7 +35,7 @@ static int detach(int *report)
 	if (pid < 0)
 		return VX_EXIT_MOUNT;
 	if (pid == 0) {
-		close(p[0]);
+		close_all_but(p[1]);
 		setsid();
 		*report = p[1];
 		return -1;

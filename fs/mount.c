@@ -154,13 +154,13 @@ static bool is_sound_view(void *ctx, struct vx_view *v, uint32_t source)
 	return vx_view_check(fs, v);
 }
 
-/* Without passthrough a box is mapped here while it is open. */
+/* Without passthrough a box is mapped here while it is open; where it cannot be, it is read as a lazy one. */
 static void on_open_box(void *ctx, struct vx_cbox *b)
 {
 	struct vx_fs *fs = ctx;
 
-	if (!vx_arena_shares(vx_cache_arena(fs->cache)) && vx_cache_map(fs->cache, b, NULL) < 0)
-		vx_log(VX_LOG_WARN, "a box that is open cannot be mapped");
+	if (!vx_arena_shares(vx_cache_arena(fs->cache)))
+		vx_cache_try_map(fs->cache, b);
 }
 
 int vx_fs_take_over(struct vx_fs *fs, struct vx_err *e)

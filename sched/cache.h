@@ -127,7 +127,9 @@ void vx_cache_fill_failed_locked(struct vx_cache *c, struct vx_cbox *b);
 /* Maps a pinned box into this process (read-only unless it is being filled) and keeps the map until unmap. */
 int vx_cache_map(struct vx_cache *c, struct vx_cbox *b, struct vx_err *e);
 void vx_cache_unmap(struct vx_cache *c, struct vx_cbox *b);
-/* The map, between the two. */
+/* For one who can do without: where it fails there is no map, to be given back all the same. */
+void vx_cache_try_map(struct vx_cache *c, struct vx_cbox *b);
+/* The map, between the two; NULL where there is none. */
 const void *vx_cache_mapped(struct vx_cache *c, const struct vx_cbox *b);
 
 /* ---- parts that are here already ---- */

@@ -122,18 +122,27 @@ static int ensure_map(struct vx_cache *c, struct vx_cbox *b, struct vx_err *e)
 	return 0;
 }
 
-int vx_cache_map(struct vx_cache *c, struct vx_cbox *b, struct vx_err *e)
+static int use_map(struct vx_cache *c, struct vx_cbox *b, struct vx_err *e)
 {
-	int r;
-
 	{
 		VX_LOCK_SCOPE(&c->mtx);
 		use_map_locked(c, b);
 	}
-	r = ensure_map(c, b, e);
+	return ensure_map(c, b, e);
+}
+
+int vx_cache_map(struct vx_cache *c, struct vx_cbox *b, struct vx_err *e)
+{
+	int r = use_map(c, b, e);
+
 	if (r < 0)
 		vx_cache_unmap(c, b);
 	return r;
+}
+
+void vx_cache_try_map(struct vx_cache *c, struct vx_cbox *b)
+{
+	(void)use_map(c, b, NULL);
 }
 
 void vx_cache_unmap(struct vx_cache *c, struct vx_cbox *b)

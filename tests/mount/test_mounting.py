@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ways in which volumes are mounted: by hand, by mount(8) and fstab, detached, from a list, under many spellings."""
 import errno
+import fcntl
 import json
 import os
 import signal
@@ -52,6 +53,19 @@ def test_detached(t):
         equal(os.readlink("/proc/%d/cwd" % pid), "/")
         for fd in (0, 1, 2):
             equal(os.readlink("/proc/%d/fd/%d" % (pid, fd)), "/dev/null")
+    gone(t, p)
+
+
+def test_locks_of_the_caller(t):
+    """A script that holds a lock, mounts and ends does not leave it to the daemon."""
+    v, p, path = t.volume(**SMALL), point(t), t.name("lock")
+    script = "exec 9>%s 200>&9; flock -x 9; exec %s precomputed://file://%s %s -o name=v,cache=16M,warm=0" % (
+        path, t.settings.voxfs, v.path, p)
+    r = t.run("bash", "-c", script, cwd="/")
+    equal((r.returncode, r.stdout, r.stderr), (0, "", ""))
+    with open(path) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    check_at(v, p)
     gone(t, p)
 
 

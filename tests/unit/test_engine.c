@@ -3,11 +3,14 @@
  * Everything is driven from one thread; where something must happen in between, a worker is kept busy.
  */
 #include "../lib/vxrig.h"
+#include "base/clock.h"
 #include "base/ledger.h"
 #include "sched/cache_impl.h"
 
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 static struct vxr_volume vols[] = {
     {.content = {.kind = VG_INDEX},
@@ -306,6 +309,67 @@ START_TEST(source_until_ready)
 }
 END_TEST
 
+/* The fill's own map of a small box, with which a stray write could spoil it, outlives the fill for a moment only,
+ * though the box is open; _i == 1: somebody copies out of it first. */
+START_TEST(writable_map_goes)
+{
+	struct vx_box b = vxr_box(-32, 0, 16, 48, -8, 8);
+	struct vx_cache *c;
+	struct vxr_open o;
+	bool mapped = true;
+
+	start(&(struct vxr_opts){.threads = 1});
+	c = r.cache;
+	ck_assert_int_eq(vxr_open_start(&r, &o, 0, &b, 1), -EINPROGRESS);
+	ck_assert_int_eq(vxr_open_await(&o), 0);
+	if (_i) {
+		ck_assert_int_eq(vx_cache_map(c, o.b, NULL), 0);
+		ck_assert_uint_ge(vx_cache_unmap_late(c), vx_now_ns()); /* there is time */
+		vxr_open_check(&r, &o);
+		vx_cache_unmap(c, o.b);
+	}
+	while (mapped) { /* or the test's time is over */
+		sched_yield();
+		VX_LOCK_SCOPE(&c->mtx);
+		mapped = o.b->map;
+	}
+	ck_assert(!o.b->map_writable && vx_list_empty(&o.b->in_undo));
+	ck_assert_uint_eq(c->idle_maps, 0);
+	vxr_open_check(&r, &o);
+	vxr_open_close(&r, &o);
+	vxr_end(&r);
+}
+END_TEST
+
+/* A box that cannot be mapped, for those who can do without. */
+START_TEST(without_a_map)
+{
+	struct vx_box b = vxr_box(-32, 0, 16, 48, -8, 8);
+	struct vxr_open o;
+	struct rlimit all, none;
+
+	start(&(struct vxr_opts){.threads = 1});
+	ck_assert_int_eq(vxr_open_start(&r, &o, 0, &b, 1), -EINPROGRESS);
+	ck_assert_int_eq(vxr_open_await(&o), 0);
+	{
+		VX_LOCK_SCOPE(&r.cache->mtx);
+		if (o.b->map)
+			vx_box_drop_map_locked(r.cache, o.b);
+	}
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
+	none = (struct rlimit){.rlim_max = all.rlim_max};
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0); /* objects are opened to be mapped */
+	vx_cache_try_map(r.cache, o.b);
+	ck_assert_ptr_null(vx_cache_mapped(r.cache, o.b));
+	ck_assert_int_lt(vx_cache_map(r.cache, o.b, NULL), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
+	vx_cache_unmap(r.cache, o.b);
+	vxr_open_check(&r, &o);
+	vxr_open_close(&r, &o);
+	vxr_end(&r);
+}
+END_TEST
+
 /* Found by its place in the table of boxes, which it shares with another volume's. */
 START_TEST(same_box_of_two_volumes)
 {
@@ -518,6 +582,8 @@ int main(void)
 	tcase_add_test(t, kept_chunks);
 	tcase_add_test(t, cut_from_other_boxes);
 	tcase_add_loop_test(t, source_until_ready, 0, 2);
+	tcase_add_loop_test(t, writable_map_goes, 0, 2);
+	tcase_add_test(t, without_a_map);
 	tcase_add_test(t, same_box_of_two_volumes);
 	tcase_add_loop_test(t, many_chunks, 0, 2);
 	tcase_add_test(t, too_large);
