@@ -57,8 +57,8 @@ void vx_box_suspect_locked(struct vx_cache *c, struct vx_cbox *b);
 
 /* cache_map.c: drops the idle map of a box, if any. */
 void vx_box_drop_map_locked(struct vx_cache *c, struct vx_cbox *b);
-/* A box that has just become READY, with a map that nobody uses. If that is the fill's own, who comes first undoes it: a
- * copier, eviction or unmap_late. */
+/* A box that has just become READY, with a map that nobody uses. If that is the fill's own, who comes first undoes it:
+ * a copier, eviction or unmap_late. */
 void vx_box_map_is_idle_locked(struct vx_cache *c, struct vx_cbox *b);
 
 #endif

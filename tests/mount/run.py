@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mount tests: real mounts, real clients. See tests/README.md.
 
-    run.py --build DIR [--jobs N] [--keep] [--list] [NAME...]
+    run.py --build DIR [--jobs N] [--keep] [--delays] [--list] [NAME...]
 
 NAME is a theme (boxes), a test (boxes.thin_axes) or a shell pattern. One line a test; the last line counts them.
-Environment: VOXFS_TEST_SCALE (1) shrinks the amount of work, VOXFS_TEST_SLOW (1) stretches deadlines.
+Environment: VOXFS_TEST_SCALE (1) shrinks the amount of work, VOXFS_TEST_SLOW (1) stretches deadlines. With --delays the
+threads of voxfs stop at random, VOXFS_DELAYS (30,2000) says how often and how long (lib/delays.c); sanitizers forbid it.
 """
 import argparse
 import fnmatch
@@ -98,6 +99,7 @@ def main():
     p.add_argument("--build", default="build", help="meson build directory")
     p.add_argument("--jobs", type=int, default=2)
     p.add_argument("--keep", action="store_true", help="keep the directories of failed tests")
+    p.add_argument("--delays", action="store_true")
     p.add_argument("--list", action="store_true")
     p.add_argument("names", nargs="*")
     a = p.parse_args()
@@ -107,6 +109,10 @@ def main():
         return 0
     if a.names and not tests:
         p.error("no such test: " + " ".join(a.names))
+    if a.delays:
+        os.environ.setdefault("VOXFS_DELAYS", "30,2000")
+        os.environ["LD_PRELOAD"] = os.path.join(os.path.abspath(a.build), "tests", "libdelays.so")
+        os.environ.setdefault("VOXFS_TEST_SLOW", "6")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     run_dir = tempfile.mkdtemp(prefix="voxfs-test-")
     os.chmod(run_dir, 0o755)  # some clients are nobody

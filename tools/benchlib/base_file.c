@@ -95,8 +95,8 @@ int bench_file(const struct bench_args *a)
 	return 0;
 }
 
-/* Boxes on standard input, one after another, on one thread; each to a place of its own, for a cache has them all in the
- * end. count= of them at most. */
+/* Boxes on standard input, one after another, on one thread; each to a place of its own, for a cache has them all in
+ * the end. count= of them at most. */
 int bench_boxes(const struct bench_args *a)
 {
 	uint64_t count = bench_number(a, "count", 1), bytes;
