@@ -39,38 +39,6 @@ void vx_box_map_is_idle_locked(struct vx_cache *c, struct vx_cbox *b)
 	vx_list_push_back(&c->undo, &b->in_undo);
 }
 
-uint64_t vx_cache_unmap_late(struct vx_cache *c)
-{
-	uint64_t now = vx_now_ns();
-
-	for (;;) {
-		VX_LOCK_SCOPE(&c->mtx); /* for each anew: some microseconds */
-		struct vx_cbox *b;
-
-		if (vx_list_empty(&c->undo))
-			return UINT64_MAX;
-		b = vx_list_entry(c->undo.next, struct vx_cbox, in_undo);
-		if (b->undo_ns > now)
-			return b->undo_ns;
-		vx_box_drop_map_locked(c, b);
-	}
-}
-
-void vx_cache_fill_unmap(struct vx_cache *c, struct vx_cbox *b)
-{
-	void *map = NULL;
-
-	{
-		VX_LOCK_SCOPE(&c->mtx);
-		if (b->map_users == 1) {
-			map = vx_steal(b->map);
-			b->map_writable = false;
-		}
-	}
-	if (map)
-		vx_object_unmap(&b->object, map);
-}
-
 static void use_map_locked(struct vx_cache *c, struct vx_cbox *b)
 {
 	if (b->map && !b->map_users)
@@ -129,6 +97,53 @@ static int use_map(struct vx_cache *c, struct vx_cbox *b, struct vx_err *e)
 		use_map_locked(c, b);
 	}
 	return ensure_map(c, b, e);
+}
+
+static void *steal_map_locked(struct vx_cbox *b)
+{
+	b->map_writable = false;
+	return vx_steal(b->map);
+}
+
+void vx_cache_fill_unmap(struct vx_cache *c, struct vx_cbox *b)
+{
+	void *map = NULL;
+
+	{
+		VX_LOCK_SCOPE(&c->mtx);
+		if (b->map_users == 1)
+			map = steal_map_locked(b);
+	}
+	if (map)
+		vx_object_unmap(&b->object, map);
+}
+
+/* The map of a box that is due, which stays in use until it is gone: else nobody could prove the box unused meanwhile.
+ */
+static void *take_due_map(struct vx_cache *c, struct vx_cbox **ret, uint64_t *next)
+{
+	VX_LOCK_SCOPE(&c->mtx);
+	struct vx_cbox *b = vx_list_empty(&c->undo) ? NULL : vx_list_entry(c->undo.next, struct vx_cbox, in_undo);
+
+	*next = b ? b->undo_ns : UINT64_MAX;
+	if (*next > vx_now_ns())
+		return NULL;
+	use_map_locked(c, b);
+	*ret = b;
+	return steal_map_locked(b);
+}
+
+uint64_t vx_cache_unmap_late(struct vx_cache *c)
+{
+	struct vx_cbox *b;
+	uint64_t next;
+	void *map;
+
+	while ((map = take_due_map(c, &b, &next))) {
+		vx_object_unmap(&b->object, map);
+		vx_cache_unmap(c, b);
+	}
+	return next;
 }
 
 int vx_cache_map(struct vx_cache *c, struct vx_cbox *b, struct vx_err *e)
