@@ -15,13 +15,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#define OURS __attribute__((visibility("default")))
+
 /* Looked up at the first call, which comes before any constructor. Threads may do so at once: all find the same. */
-#define REAL(name)                                       \
-	({                                               \
-		static __typeof__(name) *_Atomic found;  \
-		if (!found)                              \
-			found = dlsym(RTLD_NEXT, #name); \
-		found;                                   \
+#define REAL(name)                                                                               \
+	({                                                                                       \
+		static __typeof__(name) *found;                                                  \
+		__typeof__(name) *f = __atomic_load_n(&found, __ATOMIC_RELAXED);                 \
+		if (!f)                                                                          \
+			__atomic_store_n(&found, f = dlsym(RTLD_NEXT, #name), __ATOMIC_RELAXED); \
+		f;                                                                               \
 	})
 
 static unsigned one_in, most_us; /* 0: none here */
@@ -64,13 +67,13 @@ static void maybe_wait(void)
 	errno = err;
 }
 
-int pthread_mutex_lock(pthread_mutex_t *m)
+OURS int pthread_mutex_lock(pthread_mutex_t *m)
 {
 	maybe_wait();
 	return REAL(pthread_mutex_lock)(m);
 }
 
-int pthread_mutex_unlock(pthread_mutex_t *m)
+OURS int pthread_mutex_unlock(pthread_mutex_t *m)
 {
 	int r = REAL(pthread_mutex_unlock)(m);
 
@@ -78,7 +81,7 @@ int pthread_mutex_unlock(pthread_mutex_t *m)
 	return r;
 }
 
-ssize_t read(int fd, void *to, size_t size)
+OURS ssize_t read(int fd, void *to, size_t size)
 {
 	ssize_t n = REAL(read)(fd, to, size);
 
@@ -86,7 +89,7 @@ ssize_t read(int fd, void *to, size_t size)
 	return n;
 }
 
-ssize_t writev(int fd, const struct iovec *v, int count)
+OURS ssize_t writev(int fd, const struct iovec *v, int count)
 {
 	ssize_t n;
 
@@ -96,7 +99,7 @@ ssize_t writev(int fd, const struct iovec *v, int count)
 	return n;
 }
 
-ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+OURS ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 {
 	ssize_t n;
 
