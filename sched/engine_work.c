@@ -169,6 +169,16 @@ static bool end_if_unwanted_locked(struct vx_engine *g, struct vx_task *t)
 	return true;
 }
 
+/* Who joined before anybody was told of a failure shares it; who comes after an answer begins anew. */
+static void share_failure_locked(struct vx_task *t, struct vx_link *parts, const struct vx_err *e)
+{
+	if (!e->code)
+		return;
+	for (struct vx_link *l = t->parts.next; l != &t->parts; l = l->next)
+		vx_list_entry(l, struct vx_part, in_task)->code = e->code;
+	vx_list_splice(parts, &t->parts);
+}
+
 /* Settles served parts. Returns true when the task is over and gone; false when more wishes have joined meanwhile: they
  * are now in `parts`. */
 static bool settle(struct vx_engine *g, struct vx_task *t, struct vx_link *parts, const struct vx_err *e)
@@ -179,6 +189,7 @@ static bool settle(struct vx_engine *g, struct vx_task *t, struct vx_link *parts
 	vx_list_init(&ended);
 	{
 		VX_LOCK_SCOPE(&g->mtx);
+		share_failure_locked(t, parts, e);
 		vx_parts_settle_locked(g, parts, e, &ended);
 		over = end_if_unwanted_locked(g, t);
 		if (!over)
@@ -286,6 +297,7 @@ static void settle_kept(struct vx_engine *g, struct kept *k, unsigned n)
 	{
 		VX_LOCK_SCOPE(&g->mtx);
 		for (unsigned i = 0; i < n; i++) {
+			share_failure_locked(k[i].task, &k[i].parts, &k[i].supply.err);
 			vx_parts_settle_locked(g, &k[i].parts, &k[i].supply.err, &ended);
 			if (end_if_unwanted_locked(g, k[i].task))
 				k[i].task = NULL;

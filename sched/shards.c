@@ -481,37 +481,33 @@ static void queue_waiters(struct vx_worker *w, struct vx_link *ready, struct vx_
 		vx_task_fail(w, pop_waiter(&failed), &e);
 }
 
-/* Lets those who wait go on, and those who come meanwhile. Frees the index's task. */
+/* Lets those who wait go on. The index's task goes first: nobody who comes after the first answer shall hear of a
+ * failure that was before. */
 static void release_waiters(struct vx_worker *w, struct vx_task *t, const struct outcome *o)
 {
 	struct vx_engine *g = w->engine;
 	enum vx_shard_level level = t->shard->level;
 	struct vx_link waiters, ready, need_leaf;
-	uint32_t ends;
-	bool over;
+	uint32_t ends = 0;
 
 	vx_list_init(&waiters);
 	vx_list_init(&ready);
 	vx_list_init(&need_leaf);
-	do {
-		{
-			VX_LOCK_SCOPE(&g->mtx);
-			vx_list_splice(&waiters, &t->shard->waiters);
-			for (struct vx_link *l = waiters.next; l != &waiters; l = l->next) {
-				struct vx_shard_task *x = vx_list_entry(l, struct vx_shard_task, in_waiters);
+	{
+		VX_LOCK_SCOPE(&g->mtx);
+		vx_list_splice(&waiters, &t->shard->waiters);
+		vx_task_free_locked(g, t);
+		for (struct vx_link *l = waiters.next; l != &waiters; l = l->next) {
+			struct vx_shard_task *x = vx_list_entry(l, struct vx_shard_task, in_waiters);
 
-				x->index = NULL;
-				x->task->state = VX_TASK_RUNNING;
-			}
-			ends = *index_ends(g, t->shard);
-			over = vx_list_empty(&waiters);
-			if (over)
-				vx_task_free_locked(g, t);
+			x->index = NULL;
+			x->task->state = VX_TASK_RUNNING;
+			ends = *index_ends(g, x); /* the same for all */
 		}
-		while (!vx_list_empty(&waiters))
-			go_on(w, pop_waiter(&waiters), level, o, &ready, &need_leaf);
-		queue_waiters(w, &ready, &need_leaf, ends);
-	} while (!over);
+	}
+	while (!vx_list_empty(&waiters))
+		go_on(w, pop_waiter(&waiters), level, o, &ready, &need_leaf);
+	queue_waiters(w, &ready, &need_leaf, ends);
 }
 
 bool vx_shard_accept(struct vx_worker *w, struct vx_task *t, struct vx_fetched *got)
